@@ -1,0 +1,270 @@
+"""The command line: `perpcore cascade`, its options, progress and the table at the end.
+
+Every error that a user can cause ends in one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from perpcore.prices import InputError, bundled_prices, load_prices, utc_minute
+from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario
+
+if TYPE_CHECKING:
+    from perpcore.drive import Run
+    from perpcore.statistics import Statistics
+
+_SEE_HELP = "see perpcore cascade --help"
+
+
+Callback = Callable[[click.Context, click.Parameter, str], Any]
+
+
+def whole_number(low: int, high: int, example: int, unit: str = "") -> Callback:
+    """A whole number within bounds; thousands may be set apart by commas or underscores."""
+
+    def convert(_: click.Context, param: click.Parameter, value: str) -> int:
+        text = value.replace(",", "").replace("_", "")
+        if text.lstrip("-").isdecimal() and low <= int(text) <= high:
+            return int(text)
+        of_unit = f" of {unit}" if unit else ""
+        raise InputError(
+            param.opts[0],
+            f"{value!r} is not a whole number{of_unit} from {low:,} to {high:,}",
+            f"try {param.opts[0]} {example}",
+        )
+
+    return convert
+
+
+def contract_symbol(_: click.Context, param: click.Parameter, value: str) -> str:
+    """The symbol of a contract that a scenario knows."""
+    if value not in CONTRACTS:
+        raise InputError(
+            param.opts[0], f"{value!r} is not a contract", f"give {' or '.join(CONTRACTS)}"
+        )
+    return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """The trading core of a perpetual-futures venue, from the command line."""
+
+
+@cli.command()
+@click.option("--prices", "prices_file", metavar="FILE", help="One-minute prices: CSV, Parquet or "
+              "Feather with a time and a close column. Default: BTC, 2022-01-20 to 24 (bundled).")
+@click.option("--contract", "symbol", callback=contract_symbol, default="BTCUSD-PERP",
+              metavar="SYMBOL", show_default=True, help="Contract that the prices belong to.")
+@click.option("--traders", callback=whole_number(1, 1_000_000, 20_000), default="20000",
+              metavar="N", show_default=True,
+              help="Number of traders; makers' capital and depth go with it.")
+@click.option("--seed", callback=whole_number(0, 2**63 - 1, 7), default="7", metavar="N",
+              show_default=True, help="Draws the traders. The same seed gives the same state hash.")
+@click.option("--fund", callback=whole_number(0, 10_000_000_000, 5_000_000, "USD"),
+              default="5000000", metavar="USD", show_default=True,
+              help="Insurance fund at the start, in USD.")
+@click.option("--out", "out_dir", metavar="DIR", help="Write events.parquet, summary.json and "
+              "report.html there.")
+def cascade(
+    prices_file: str | None, symbol: str, traders: int, seed: int, fund: int, out_dir: str | None
+) -> None:
+    """Drive a venue through a crash: liquidations, insurance fund, socialized loss."""
+    console = Console()
+    out = Path(out_dir) if out_dir is not None else None
+    if out is not None:
+        from perpcore.report import check_out
+
+        check_out(out)
+    path = bundled_prices() if prices_file is None else load_prices(prices_file)
+    scenario = Scenario(traders=traders, seed=seed, fund_usd=fund, contract=CONTRACTS[symbol])
+    started = time.perf_counter()
+    run = _drive(console, scenario, path)
+    from perpcore.statistics import summarize
+
+    statistics = summarize(run)
+    seconds = time.perf_counter() - started
+    print_summary(console, run, statistics, seconds)
+    if out is not None:
+        from perpcore.report import write_output
+
+        with console.status("writing events, summary and report"):
+            files = write_output(out, run, statistics, seconds)
+        for file in files:
+            console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+
+
+def _drive(console: Console, scenario: Scenario, path: Any) -> Run:
+    from perpcore.drive import Drive
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} minutes"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    drive = Drive(scenario, path)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"{scenario.traders:,} traders", total=len(path))
+        return drive.run(lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def usd(units: int, digits: int = 0) -> str:
+    """Money units as USD with thousands set apart, rounded for display."""
+    return f"{units / 1e8:,.{digits}f} USD"
+
+
+def millions(units: int) -> str:
+    """Money units in millions of USD, for columns of large numbers."""
+    return f"{units / 1e14:,.2f}"
+
+
+def print_summary(console: Console, run: Run, statistics: Statistics, seconds: float) -> None:
+    """The table a risk officer reads: headline figures, then leverage, then the worst hours."""
+    console.print(_headline(run, statistics, seconds))
+    console.print(_leverage_table(statistics))
+    console.print(_hour_table(run, statistics))
+
+
+def _headline(run: Run, s: Statistics, seconds: float) -> Table:
+    contract, tape = run.scenario.contract, run.tape
+    start = min(MINUTES_BEFORE, len(tape.timestamps_ns) - 1)
+    table = Table(
+        title=f"{contract.symbol}, {utc_minute(int(tape.timestamps_ns[start]))} to "
+        f"{utc_minute(int(tape.timestamps_ns[-1]))} UTC, {run.scenario.traders:,} traders, "
+        f"seed {run.scenario.seed}",
+        title_justify="left", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0),
+    )
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in headline_rows(run, s):
+        table.add_row(name, value)
+    count = len(s.liquidations.minute)
+    table.add_row(
+        "Speed",
+        f"{run.commands:,} commands, {run.commands / max(run.engine_seconds, 1e-9):,.0f} a second "
+        f"in the core ({run.engine_seconds:.1f} s), {run.commands / seconds:,.0f} and "
+        f"{count / seconds:,.0f} liquidations a second in all ({seconds:.1f} s)",
+    )
+    return table
+
+
+def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
+    """(name, value) of each headline figure; the report and the terminal show the same ones."""
+    tick = float(run.scenario.contract.mark_tick)
+    fund, sessions, found = s.fund, s.sessions, s.liquidations
+    isolated = int(found.isolated.sum())
+    rows = [
+        ("Index low", f"{s.index_low[0] * tick:,.2f} USD at {utc_minute(s.index_low[1])} "
+         f"(mark {s.mark_low[0] * tick:,.2f})"),
+        ("Liquidations", f"{len(found.minute):,} units ({isolated:,} isolated, "
+         f"{len(found.minute) - isolated:,} cross), {usd(int(found.notional_units.sum()))}"),
+        ("Taken over by the fund", f"{int((found.taken_units > 0).sum()):,} units, "
+         f"{usd(int(found.taken_units.sum()))}, at a loss to the mark of "
+         f"{usd(int(found.take_over_loss_units.sum()))}"),
+        ("Margin calls", f"{s.margin_calls:,}"),
+    ]
+    worst = s.cascade
+    if worst is not None:
+        fall = worst.index_low_ticks / worst.index_before_ticks - 1
+        rows.append(
+            ("Worst cascade", f"{worst.last - worst.first + 1} minutes from "
+             f"{utc_minute(worst.start_ns)}: {worst.liquidations:,} units, "
+             f"{usd(worst.notional_units)}, {worst.waves_max} waves in a minute, index "
+             f"{fall:+.2%}, mark up to {worst.gap_ticks * tick:+,.0f} USD off the index")
+        )
+    rows += [
+        ("Insurance fund", f"start {usd(fund.start_units)}, minimum {usd(fund.minimum_units)} "
+         f"({utc_minute(fund.minimum_ns)}), end {usd(fund.end_units)}"),
+        ("Surpluses received", usd(fund.surplus_units)),
+        ("Deficits paid", f"{usd(-fund.deficits_paid_units)}, and "
+         f"{usd(-fund.inventory_units)} lost on positions taken over"
+         if fund.inventory_units <= 0 else
+         f"{usd(-fund.deficits_paid_units)}; {usd(fund.inventory_units)} won on positions "
+         "taken over"),
+        ("Uncovered loss", f"{usd(sessions.uncovered_units)} in {sessions.uncovered_sessions} of "
+         f"{sessions.settled} sessions"),
+        ("Socialized loss", f"{usd(sessions.socialized_units)} on "
+         f"{sessions.socialized_owners:,} winners"),
+        ("Profits locked", f"{usd(sessions.released_units)} released at settlement, at most "
+         f"{usd(sessions.kept_peak_units)} kept after one, {usd(sessions.kept_end_units)} "
+         f"kept now; {sessions.withdrawals_refused:,} withdrawals refused"),
+        ("Audit residual", f"{run.audit['USD']} USD units, {run.audit['USDC']} USDC units, "
+         f"positions {run.audit['positions'][0]} lots"),
+        ("State hash", f"{run.state_hash:016x}"),
+    ]
+    if run.prices_rounded:
+        rows.append(("Prices off the grid", f"{run.prices_rounded:,}, taken to the nearest "
+                     f"{run.scenario.contract.mark_tick} USD"))
+    return rows
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for i, column in enumerate(columns):
+        justify: Literal["left", "right"] = "left" if i == 0 else "right"
+        table.add_column(column, justify=justify, header_style="dim", no_wrap=i == 0)
+    return table
+
+
+def _leverage_table(s: Statistics) -> Table:
+    table = _table(
+        "\nLiquidations by leverage", "leverage", "positions", "isolated", "cross", "liquidated",
+        "M USD", "fund's loss, USD",
+    )
+    for row in s.by_leverage:
+        share = (row.isolated + row.cross) / row.positions if row.positions else 0.0
+        table.add_row(
+            f"{row.leverage}x", f"{row.positions:,}", f"{row.isolated:,}", f"{row.cross:,}",
+            f"{share:.1%}", millions(row.notional_units), f"{row.fund_loss_units / 1e8:,.0f}",
+        )
+    return table
+
+
+def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
+    tick = float(run.scenario.contract.mark_tick)
+    table = _table(
+        f"\nThe {count} hours with the most liquidated", "hour (UTC)", "isolated", "cross",
+        "book, M USD", "fund, M USD", "mark low", "waves",
+    )
+    worst = sorted(s.by_hour, key=lambda row: -(row.book_units + row.taken_units))[:count]
+    for row in sorted(worst, key=lambda row: row.start_ns):
+        if row.isolated + row.cross:
+            table.add_row(
+                utc_minute(row.start_ns), f"{row.isolated:,}", f"{row.cross:,}",
+                millions(row.book_units), millions(row.taken_units),
+                f"{row.mark_low_ticks * tick:,.0f}", f"{row.waves_max}",
+            )
+    return table
+
+
+def run_cli(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0, 2 for a wrong input, 130 interrupted)."""
+    try:
+        cli.main(args=arguments, prog_name="perpcore", standalone_mode=False)
+    except InputError as error:
+        return _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else _SEE_HELP, err=True)
+        return 2
+    except click.ClickException as error:
+        return _fail(f"{error.format_message().rstrip('.')}; {_SEE_HELP}")
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing was written")
+        return 130
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"perpcore: {' '.join(message.split())}", file=sys.stderr)
+    return 2
