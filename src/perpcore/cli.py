@@ -93,14 +93,16 @@ def cascade(
 
     statistics = summarize(run)
     seconds = time.perf_counter() - started
-    print_summary(console, run, statistics, seconds)
+    files: list[Path] = []
     if out is not None:
         from perpcore.report import write_output
 
+        # Files first: a reader of the table who closes the pipe early still gets them.
         with console.status("writing events, summary and report"):
             files = write_output(out, run, statistics, seconds)
-        for file in files:
-            console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+    print_summary(console, run, statistics, seconds)
+    for file in files:
+        console.print(f"wrote {file}", highlight=False, soft_wrap=True)
 
 
 def _drive(console: Console, scenario: Scenario, path: Any) -> Run:

@@ -53,11 +53,13 @@ from perpcore.scenario import (
 Ints = NDArray[np.int64]
 
 #: The mark stays within this distance of the index, in e-4.
-MARK_BOUND_E4 = 200
+MARK_BOUND_E4 = 100
 #: The basis moves by one part in this many of its distance to (last - index) at each mark.
-BASIS_PARTS = 8
+BASIS_PARTS = 16
 #: Marks in one minute at most.
 WAVES_MAX = 24
+#: Makers quote again within a minute after this many waves.
+WAVES_A_QUOTE = 3
 #: A trader's limit is this far beyond the mark, in e-4.
 SLIP_E4 = 30
 #: A maker with a full inventory moves its fair price by this much, in e-4.
@@ -82,6 +84,7 @@ _PROFILE = (
     | 1 << 48
 )
 _ADMIN_KEY = 0x5EED
+_COMMAND_BYTES = f"V{COMMAND.itemsize}"
 _OUT_EVENTS = 1 << 17
 
 
@@ -211,7 +214,8 @@ class Drive:
 
     def apply(self, *blocks: NDArray[np.void]) -> None:
         """Apply the commands in order, keep every event and fold it into the traders' view."""
-        batch = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        # As plain bytes: numpy compares every field's type when it joins structured arrays.
+        batch = np.concatenate([block.view(_COMMAND_BYTES) for block in blocks]).view(COMMAND)
         done = 0
         while True:
             start = time.perf_counter()
@@ -473,6 +477,8 @@ class Drive:
             if self.liquidations == before:
                 break
             waves += 1
+            if waves % WAVES_A_QUOTE == 0:
+                self.apply(*self._quotes(now + waves, self.minute, index))
         return waves
 
     def _session_end(self) -> int:

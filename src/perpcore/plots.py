@@ -107,8 +107,15 @@ def _price_figure(run: Run, s: Statistics) -> go.Figure:
     _styled(figure, 520).update_layout(barmode="stack")
     figure.update_yaxes(title_text="Mark, USD", tickformat=",", row=1, col=1)
     figure.update_yaxes(title_text="Liquidated an hour, M USD", row=2, col=1, rangemode="tozero")
+    figure.update_xaxes(range=_window(run))
     figure.update_xaxes(tickformat="%H:%M\n%d %b %Y", row=2, col=1, title_text="UTC")
     return figure
+
+
+def _window(run: Run) -> list[str]:
+    """The path from its first to its last minute, as limits of a time axis."""
+    times = run.tape.timestamps_ns
+    return [utc_minute(int(times[_path_start(run)])), utc_minute(int(times[-1]))]
 
 
 def _path_start(run: Run) -> int:
@@ -149,7 +156,7 @@ def _fund_figure(run: Run, s: Statistics) -> go.Figure:
     figure.update_layout(margin_t=10)
     limits = [bottom, highest / scale + room]
     figure.update_yaxes(title_text=f"Insurance fund, {unit}", range=limits)
-    figure.update_xaxes(tickformat="%H:%M\n%d %b %Y", title_text="UTC")
+    figure.update_xaxes(tickformat="%H:%M\n%d %b %Y", title_text="UTC", range=_window(run))
     return figure
 
 

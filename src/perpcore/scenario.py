@@ -53,8 +53,8 @@ NOTIONAL_MAX_USD = 2_000_000
 
 #: Makers, the capital of each and the depth of all on one side of the book, in USD a trader.
 MAKERS = 5
-MAKER_CAPITAL_USD = 700
-MAKER_DEPTH_USD = 350
+MAKER_CAPITAL_USD = 1_000
+MAKER_DEPTH_USD = 900
 #: Distance of a maker's quotes from its fair price in e-4, and the weight of each in percent.
 QUOTE_LEVELS = ((2, 10), (7, 20), (20, 30), (50, 40))
 #: A maker's largest position as a multiple of its capital.
