@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from perpcore.codes import EventKind
+from perpcore.codes import Code, EventKind
 
 from perpcore.drive import BASIS_PARTS, MARK_BOUND_E4, Run, Tape
 from perpcore.prices import InputError
@@ -161,7 +161,7 @@ def summary_dict(run: Run, s: Statistics, seconds: float) -> dict[str, Any]:
             "makers_usd": usd_text(s.makers_pnl_units),
             "trading_fees_usd": usd_text(s.fees_units),
         },
-        "refusals": {str(code): count for code, count in s.rejects.items()},
+        "refusals": {f"{code} {Code(code).name}": count for code, count in s.rejects.items()},
         "audit": run.audit,
         "state_hash": f"{run.state_hash:016x}",
         "events": len(run.tape.events),

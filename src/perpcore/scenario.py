@@ -76,7 +76,7 @@ class Contract:
     base: str
     tick: Decimal
     lot: Decimal
-    marks_per_tick: int = 10
+    marks_per_tick: int = 1
 
     @property
     def mark_tick(self) -> Decimal:

@@ -1,6 +1,6 @@
 """Statistics of a run, on a small tape written by hand.
 
-The world: contract BTCUSD-PERP, one mark tick is 0.01 USD, one lot 0.0001 BTC, so that one lot at
+The world: contract BTCUSD-PERP, one mark tick is 0.1 USD, one lot 0.0001 BTC, so that one lot at
 40,000 USD is worth 4 USD. Three traders: 0 isolated at 10x, 1 isolated at 50x, 2 cross at 5x.
 Minutes are 10:00, 10:01 and 11:00.
 
@@ -79,7 +79,7 @@ def tape_events() -> np.ndarray:
         balance(10, NO_ACCOUNT, fund, insurance, 3, 1_005),
         event(10, EventKind.LIQUIDATED, 0, isolation_id=1, qty_lots=100, amount_units=3 * USD),
         event(20, EventKind.TAKEN_OVER, 1, isolation_id=2, qty_lots=1_000,
-              price_ticks=3_900_000, amount_units=4_000 * USD),
+              price_ticks=390_000, amount_units=4_000 * USD),
         event(20, EventKind.LIQUIDATED, 1, isolation_id=2, qty_lots=1_000),
         balance(25, NO_ACCOUNT, Ledger.INVENTORY, insurance, 100),
         balance(25, NO_ACCOUNT, fund, insurance, -100, 905),
@@ -105,8 +105,8 @@ def run() -> Run:
         events=events,
         first_seq=np.array([1, 15, 25]),
         timestamps_ns=np.array([TEN_NS, TEN_NS + 60 * 10**9, TEN_NS + HOUR_NS]),
-        index_ticks=np.array([4_000_000, 3_950_000, 3_900_000]),
-        mark_ticks=np.array([4_000_000, 3_900_000, 3_890_000]),
+        index_ticks=np.array([400_000, 395_000, 390_000]),
+        mark_ticks=np.array([400_000, 390_000, 389_000]),
         waves=np.array([1, 2, 1]),
         open_interest_lots=np.zeros(3, np.int64),
         open_positions=np.zeros(3, np.int64),
@@ -145,7 +145,7 @@ def test_liquidations_by_hour_follow_the_clock(run: Run) -> None:
     first, second = by_hour(run.tape, find_liquidations(run))
     assert (first.start_ns, first.isolated, first.cross) == (TEN_NS, 2, 0)
     assert (first.book_units, first.taken_units) == (390 * USD, 3_900 * USD)
-    assert (first.mark_low_ticks, first.waves_max) == (3_900_000, 2)
+    assert (first.mark_low_ticks, first.waves_max) == (390_000, 2)
     assert (second.isolated, second.cross, second.book_units) == (0, 1, 195 * USD)
 
 
@@ -154,7 +154,7 @@ def test_the_worst_cascade_has_the_largest_notional_of_its_window(run: Run) -> N
     assert worst is not None
     assert (worst.first, worst.last, worst.liquidations) == (0, 2, 3)
     assert worst.notional_units == 4_485 * USD
-    assert worst.gap_ticks == -50_000
+    assert worst.gap_ticks == -5_000
 
 
 def test_the_fund_bridge_sums_to_the_fund_at_the_end(run: Run) -> None:
