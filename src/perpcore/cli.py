@@ -126,6 +126,11 @@ def usd(units: int, digits: int = 0) -> str:
     return f"{units / 1e8:,.{digits}f} USD"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun: 1 unit, 1,200 units."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def millions(units: int) -> str:
     """Money units in millions of USD, for columns of large numbers."""
     return f"{units / 1e14:,.2f}"
@@ -151,12 +156,12 @@ def _headline(run: Run, s: Statistics, seconds: float) -> Table:
     table.add_column(overflow="fold")
     for name, value in headline_rows(run, s):
         table.add_row(name, value)
-    count = len(s.liquidations.minute)
+    liquidated = len(s.liquidations.minute)
     table.add_row(
         "Speed",
         f"{run.commands:,} commands, {run.commands / max(run.engine_seconds, 1e-9):,.0f} a second "
         f"in the core ({run.engine_seconds:.1f} s), {run.commands / seconds:,.0f} and "
-        f"{count / seconds:,.0f} liquidations a second in all ({seconds:.1f} s)",
+        f"{liquidated / seconds:,.0f} liquidations a second in all ({seconds:.1f} s)",
     )
     return table
 
@@ -169,9 +174,9 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     rows = [
         ("Index low", f"{s.index_low[0] * tick:,.2f} USD at {utc_minute(s.index_low[1])} "
          f"(mark {s.mark_low[0] * tick:,.2f})"),
-        ("Liquidations", f"{len(found.minute):,} units ({isolated:,} isolated, "
+        ("Liquidations", f"{count(len(found.minute), 'unit')} ({isolated:,} isolated, "
          f"{len(found.minute) - isolated:,} cross), {usd(int(found.notional_units.sum()))}"),
-        ("Taken over by the fund", f"{int((found.taken_units > 0).sum()):,} units, "
+        ("Taken over by the fund", f"{count(int((found.taken_units > 0).sum()), 'unit')}, "
          f"{usd(int(found.taken_units.sum()))}, at a loss to the mark of "
          f"{usd(int(found.take_over_loss_units.sum()))}"),
         ("Margin calls", f"{s.margin_calls:,}"),
@@ -181,8 +186,8 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
         fall = worst.index_low_ticks / worst.index_before_ticks - 1
         rows.append(
             ("Worst cascade", f"{worst.last - worst.first + 1} minutes from "
-             f"{utc_minute(worst.start_ns)}: {worst.liquidations:,} units, "
-             f"{usd(worst.notional_units)}, {worst.waves_max} waves in a minute, index "
+             f"{utc_minute(worst.start_ns)}: {count(worst.liquidations, 'unit')}, "
+             f"{usd(worst.notional_units)}, {count(worst.waves_max, 'wave')} in a minute, index "
              f"{fall:+.2%}, mark up to {worst.gap_ticks * tick:+,.0f} USD off the index")
         )
     rows += [
@@ -197,7 +202,7 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
         ("Uncovered loss", f"{usd(sessions.uncovered_units)} in {sessions.uncovered_sessions} of "
          f"{sessions.settled} sessions"),
         ("Socialized loss", f"{usd(sessions.socialized_units)} on "
-         f"{sessions.socialized_owners:,} winners"),
+         f"{count(sessions.socialized_owners, 'winner')}"),
         ("Profits locked", f"{usd(sessions.released_units)} released at settlement, at most "
          f"{usd(sessions.kept_peak_units)} kept after one, {usd(sessions.kept_end_units)} "
          f"kept now; {sessions.withdrawals_refused:,} withdrawals refused"),

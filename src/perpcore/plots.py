@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from perpcore.codes import Side
 from plotly.subplots import make_subplots
 
+from perpcore.cli import headline_rows
 from perpcore.drive import Run
 from perpcore.prices import utc_minute
-from perpcore.scenario import LEVERAGE_WEIGHTS
+from perpcore.scenario import LEVERAGE_WEIGHTS, MINUTES_BEFORE
 from perpcore.statistics import Statistics
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#6b7785", "#e6eaee", "#ffffff"
@@ -120,8 +121,6 @@ def _window(run: Run) -> list[str]:
 
 def _path_start(run: Run) -> int:
     """The tape's minute at which the price path begins, after the hour of opening positions."""
-    from perpcore.scenario import MINUTES_BEFORE
-
     return min(MINUTES_BEFORE, len(run.tape.timestamps_ns) - 1)
 
 
@@ -162,8 +161,6 @@ def _fund_figure(run: Run, s: Statistics) -> go.Figure:
 
 def _levels_around(run: Run, s: Statistics) -> list[tuple[str, int, NDArray[np.int64]]]:
     """The snapshots of liquidation levels just before and just after the worst cascade."""
-    from perpcore.scenario import MINUTES_BEFORE
-
     first = (s.cascade.first if s.cascade else 0) - MINUTES_BEFORE
     last = (s.cascade.last if s.cascade else 0) - MINUTES_BEFORE
     before = [snap for snap in run.levels if snap[0] <= first] or run.levels[:1]
@@ -172,8 +169,6 @@ def _levels_around(run: Run, s: Statistics) -> list[tuple[str, int, NDArray[np.i
 
 
 def _levels_figure(run: Run, s: Statistics) -> go.Figure:
-    from perpcore.scenario import MINUTES_BEFORE
-
     tick, v = float(run.scenario.contract.mark_tick), run.scenario.contract.value_units
     snaps = _levels_around(run, s)
     rows_of = [
@@ -298,8 +293,6 @@ def figures(run: Run, statistics: Statistics) -> dict[str, str]:
 
 def report_context(run: Run, s: Statistics) -> dict[str, Any]:
     """Everything the page says in words and tables."""
-    from perpcore.cli import headline_rows
-
     tape, found, tick = run.tape, s.liquidations, float(run.scenario.contract.mark_tick)
     start = _path_start(run)
     fund = s.fund
