@@ -1,0 +1,236 @@
+"""Floor 2: a map from ticks to 16-byte cells that answers "smallest set tick" at a constant cost.
+
+A bitmap over all ticks (64 ticks a word, one summary bit a word above it, and so on) says which
+ticks are set; a directory leads from 64 ticks to a page of 64 cells. Pages come from a recycled
+pool and go back when their last tick is cleared, so memory follows what is set, not the range,
+and nothing is re-centered when a price jumps. Cells of clear ticks are zero. No allocation after
+init; a full pool is seen beforehand with `pricemap_has_room`. Callers that want the largest tick
+store mirrored keys.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, lowest_bit
+from perpcore.undo cimport UndoLog, undo_save
+
+cdef enum:
+    PRICEMAP_BITS = 6            # 64 ticks a page and a bitmap word
+    PRICEMAP_LOW = 63
+    PRICEMAP_LEVELS = 6          # 64 ** 6 > 2 ** 31 ticks
+
+# 16 B: a book level (first order, last order, lots) or a bucket (first chunk, count, 0).
+cdef struct Cell:
+    uint32_t head
+    uint32_t tail
+    int64_t qty_lots
+
+# The part that changes; saved whole.
+cdef struct PriceMapState:
+    int64_t min_tick             # -1: empty
+    uint32_t free_count          # pages left
+    uint32_t tick_count          # ticks set
+
+cdef struct PriceMap:
+    PriceMapState state
+    uint64_t* ticks              # lowest bitmap: one bit a tick
+    uint32_t* directory          # 64 ticks -> page + 1, 0: no page
+    Cell* cells
+    uint32_t* free_pages         # stack: the page returned last is taken first
+    uint64_t* bitmaps[PRICEMAP_LEVELS]
+    int64_t max_tick
+    uint32_t page_capacity
+    int level_count              # bitmaps in use; the last is one word
+    void* arena
+    uint64_t arena_bytes
+    void* pool
+    uint64_t pool_bytes
+
+
+cdef inline uint64_t pricemap_lines(uint64_t size_bytes) noexcept nogil:
+    """Bytes rounded up to whole cache lines."""
+    return (size_bytes + 63) & ~<uint64_t>63
+
+
+cdef inline void pricemap_free(PriceMap* m) noexcept nogil:
+    arena_free(m.arena, m.arena_bytes)
+    arena_free(m.pool, m.pool_bytes)
+    memset(m, 0, sizeof(PriceMap))
+
+
+cdef inline int pricemap_init(PriceMap* m, int64_t max_tick, uint32_t page_capacity) noexcept nogil:
+    """Empty map over ticks 0..max_tick (< 2^31) with page_capacity pages of 64 cells; 0 or -1."""
+    cdef uint64_t words = (<uint64_t>max_tick >> PRICEMAP_BITS) + 1
+    cdef uint64_t sizes[PRICEMAP_LEVELS]
+    cdef uint64_t offset = 0
+    cdef uint32_t page
+    cdef int level = 0
+    memset(m, 0, sizeof(PriceMap))
+    m.state.min_tick = -1
+    if max_tick < 0 or max_tick >= (<int64_t>1 << 31) or page_capacity == 0:
+        return -1
+    m.max_tick = max_tick
+    # More pages than the range has words could never be used.
+    m.page_capacity = page_capacity if page_capacity < words else <uint32_t>words
+    m.arena_bytes = pricemap_lines(words * sizeof(uint32_t))
+    while True:
+        sizes[level] = pricemap_lines(words * sizeof(uint64_t))
+        m.arena_bytes += sizes[level]
+        level += 1
+        if words == 1:
+            break
+        words = (words + PRICEMAP_LOW) >> PRICEMAP_BITS
+    m.level_count = level
+    m.pool_bytes = <uint64_t>m.page_capacity * ((sizeof(Cell) << PRICEMAP_BITS) + sizeof(uint32_t))
+    m.arena = arena_alloc(m.arena_bytes)
+    m.pool = arena_alloc(m.pool_bytes)
+    if m.arena == NULL or m.pool == NULL:
+        pricemap_free(m)
+        return -1
+    # The summaries come first: they are small and always warm.
+    while level > 0:
+        level -= 1
+        m.bitmaps[level] = <uint64_t*>(<char*>m.arena + offset)
+        offset += sizes[level]
+    m.ticks = m.bitmaps[0]
+    m.directory = <uint32_t*>(<char*>m.arena + offset)
+    m.cells = <Cell*>m.pool
+    m.free_pages = <uint32_t*>(m.cells + (<uint64_t>m.page_capacity << PRICEMAP_BITS))
+    for page in range(m.page_capacity):
+        m.free_pages[page] = m.page_capacity - 1 - page
+    m.state.free_count = m.page_capacity
+    return 0
+
+
+cdef inline void pricemap_prefault(PriceMap* m, uint64_t limit_bytes) noexcept nogil:
+    """Commit the first limit_bytes of cells, which are the ones used first."""
+    arena_prefault(m.pool, limit_bytes if limit_bytes < m.pool_bytes else m.pool_bytes)
+
+
+cdef inline int64_t pricemap_min(const PriceMap* m) noexcept nogil:
+    """Smallest set tick, or -1. O(1)."""
+    return m.state.min_tick
+
+
+cdef inline bint pricemap_has(const PriceMap* m, int64_t tick) noexcept nogil:
+    return (m.ticks[tick >> PRICEMAP_BITS] >> (tick & PRICEMAP_LOW)) & 1
+
+
+cdef inline Cell* pricemap_cell(const PriceMap* m, int64_t tick) noexcept nogil:
+    """The cell of a tick that is known to be set."""
+    cdef uint64_t page = m.directory[tick >> PRICEMAP_BITS] - 1
+    return &m.cells[(page << PRICEMAP_BITS) + (tick & PRICEMAP_LOW)]
+
+
+cdef inline Cell* pricemap_find(const PriceMap* m, int64_t tick) noexcept nogil:
+    """The cell of a tick, or NULL when it is not set."""
+    if not pricemap_has(m, tick):
+        return NULL
+    return pricemap_cell(m, tick)
+
+
+cdef inline int64_t pricemap_next(const PriceMap* m, int64_t tick) noexcept nogil:
+    """Smallest set tick above `tick`, or -1. Climbs until a summary has a later bit, then descends."""
+    cdef uint64_t at = <uint64_t>tick + 1
+    cdef uint64_t bits
+    cdef int level = 0
+    if tick >= m.max_tick:
+        return -1
+    while True:
+        bits = m.bitmaps[level][at >> PRICEMAP_BITS] >> (at & PRICEMAP_LOW)
+        if bits != 0:
+            at += lowest_bit(bits)
+            break
+        level += 1
+        at = (at >> PRICEMAP_BITS) + 1
+        # Past the last word of a summary there is nothing to read.
+        if level == m.level_count or at > (<uint64_t>m.max_tick >> (PRICEMAP_BITS * level)):
+            return -1
+    while level > 0:
+        level -= 1
+        at = (at << PRICEMAP_BITS) + lowest_bit(m.bitmaps[level][at])
+    return <int64_t>at
+
+
+cdef inline bint pricemap_has_room(const PriceMap* m, int64_t tick) noexcept nogil:
+    """An insert at `tick` cannot fail."""
+    return m.ticks[tick >> PRICEMAP_BITS] != 0 or m.state.free_count != 0
+
+
+cdef inline void pricemap_open_page(PriceMap* m, uint64_t word, UndoLog* undo) noexcept nogil:
+    """First tick of a word: give it a page and set the summaries that did not know of it."""
+    cdef int level = 1
+    cdef uint64_t* summary
+    cdef uint64_t before
+    CHECK(m.state.free_count != 0)
+    m.state.free_count -= 1
+    undo_save(undo, &m.directory[word], sizeof(uint32_t))
+    m.directory[word] = m.free_pages[m.state.free_count] + 1
+    while level < m.level_count:
+        summary = &m.bitmaps[level][word >> PRICEMAP_BITS]
+        before = summary[0]
+        undo_save(undo, summary, sizeof(uint64_t))
+        summary[0] = before | (<uint64_t>1 << (word & PRICEMAP_LOW))
+        if before != 0:
+            return
+        word >>= PRICEMAP_BITS
+        level += 1
+
+
+cdef inline void pricemap_close_page(PriceMap* m, uint64_t word, UndoLog* undo) noexcept nogil:
+    """Last tick of a word is cleared: return its page and clear the summaries that emptied."""
+    cdef int level = 1
+    cdef uint64_t* summary
+    cdef uint32_t* place = &m.free_pages[m.state.free_count]
+    undo_save(undo, place, sizeof(uint32_t))
+    undo_save(undo, &m.directory[word], sizeof(uint32_t))
+    place[0] = m.directory[word] - 1
+    m.directory[word] = 0
+    m.state.free_count += 1
+    while level < m.level_count:
+        summary = &m.bitmaps[level][word >> PRICEMAP_BITS]
+        undo_save(undo, summary, sizeof(uint64_t))
+        summary[0] &= ~(<uint64_t>1 << (word & PRICEMAP_LOW))
+        if summary[0] != 0:
+            return
+        word >>= PRICEMAP_BITS
+        level += 1
+
+
+cdef inline Cell* pricemap_insert(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """The cell of `tick`, set and zeroed if it was not. The caller has asked for room.
+
+    Whoever writes the cell saves it first.
+    """
+    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
+    cdef uint64_t bit = <uint64_t>1 << (tick & PRICEMAP_LOW)
+    cdef uint64_t before = m.ticks[word]
+    if before & bit:
+        return pricemap_cell(m, tick)
+    undo_save(undo, &m.state, sizeof(PriceMapState))
+    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
+    if before == 0:
+        pricemap_open_page(m, word, undo)
+    m.ticks[word] = before | bit
+    m.state.tick_count += 1
+    # -1 for "empty" is the largest unsigned tick.
+    if <uint64_t>tick < <uint64_t>m.state.min_tick:
+        m.state.min_tick = tick
+    return pricemap_cell(m, tick)
+
+
+cdef inline void pricemap_erase(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """Clear a tick that is set, and its cell."""
+    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
+    cdef Cell* cell = pricemap_cell(m, tick)
+    undo_save(undo, &m.state, sizeof(PriceMapState))
+    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
+    undo_save(undo, cell, sizeof(Cell))
+    cell.head = 0
+    cell.tail = 0
+    cell.qty_lots = 0
+    m.ticks[word] &= ~(<uint64_t>1 << (tick & PRICEMAP_LOW))
+    m.state.tick_count -= 1
+    if m.ticks[word] == 0:
+        pricemap_close_page(m, word, undo)
+    if tick == m.state.min_tick:
+        m.state.min_tick = pricemap_next(m, tick)
