@@ -1,0 +1,603 @@
+"""A trader's side of the venue: the main account and its isolated blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perpcore import commands
+from perpcore.amounts import Number, from_units
+from perpcore.block import Block
+from perpcore.codes import Code, EventKind, Kind, OrderType
+from perpcore.errors import Unknown
+from perpcore.positions import position_of
+from perpcore.records import NO_CONTRACT
+from perpcore.results import (
+    EXEC_WORDS,
+    TIF_WORDS,
+    Events,
+    Order,
+    OrderResult,
+    Position,
+    Preview,
+    side_word,
+)
+from perpcore.shell import Core, currency, known, largest, money, price_ticks, qty_lots
+
+
+class OrderOptions(TypedDict, total=False):
+    """The keywords of `Account.create_order` beside instrument, side and quantity."""
+
+    type: str
+    price: Number | None
+    time_in_force: str | None
+    exec_inst: str | Iterable[str] | None
+    client_oid: int | None
+    isolation_id: int | None
+    isolated_margin_amount: Number | None
+    leverage: int | None
+    expiry_ns: int | None
+    stp_inst: str | None
+    timestamp_ns: int | None
+
+
+class Account:
+    """One trader's main account: cash, cross positions, orders, and its isolated blocks.
+
+    Made by `Venue.account`. Money, prices and sizes go in as str, Decimal or int and come out as
+    Decimal: USD for money and prices, base units (BTC, ETH) for sizes. A number off its grid raises
+    `OffGrid`; a command that the venue refuses raises `Rejected` and changes nothing.
+
+    `timestamp_ns` on a command is the venue's time in ns for it; left out, it is one nanosecond
+    after the last. Time never goes back (40003).
+
+    Orders: create_order, amend_order, cancel_order, cancel_all_orders, close_position.
+    Money: deposit, withdraw, cash, margin_balance, available, transferable, withdrawable.
+    Isolated margin: isolated(instrument_name) -> Block; blocks.
+    Before you do it: preview_order, preview_close_position, preview_leverage, preview_withdraw,
+    preview_amend_order, max_quantity.
+    """
+
+    __slots__ = ("_core", "_number")
+
+    def __init__(self, core: Core, number: int) -> None:
+        self._core = core
+        self._number = number
+
+    def __repr__(self) -> str:
+        return f"<Account {self.name!r} number {self._number}>"
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Account)
+            and other._core is self._core
+            and other._number == self._number
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._core), self._number))
+
+    @property
+    def name(self) -> str:
+        """The name it was opened with."""
+        return self._core.label(self._number)
+
+    @property
+    def number(self) -> int:
+        """Its number in command and event records (`account`)."""
+        return self._number
+
+    # Orders ------------------------------------------------------------------------------------
+
+    def create_order(
+        self,
+        instrument_name: str,
+        side: str,
+        quantity: Number,
+        *,
+        type: str = "LIMIT",
+        price: Number | None = None,
+        time_in_force: str | None = None,
+        exec_inst: str | Iterable[str] | None = None,
+        client_oid: int | None = None,
+        isolation_id: int | None = None,
+        isolated_margin_amount: Number | None = None,
+        leverage: int | None = None,
+        expiry_ns: int | None = None,
+        stp_inst: str | None = None,
+        timestamp_ns: int | None = None,
+    ) -> OrderResult:
+        """Send an order; it reserves margin, matches, and may rest (SPEC O1, C3, I2).
+
+        side: "BUY" | "SELL". quantity: base units, a multiple of the lot size.
+        type: "LIMIT" with `price` (USD, a multiple of the tick) | "MARKET", which takes up to the
+            edge of the aggressive band around the mark.
+        time_in_force: "GOOD_TILL_CANCEL" (GTC, default of LIMIT) | "IMMEDIATE_OR_CANCEL" (IOC,
+            what MARKET is) | "FILL_OR_KILL" (FOK) | "GOOD_TILL_DATE" (GTD) with `expiry_ns`.
+        exec_inst: one or several of "POST_ONLY", "REDUCE_ONLY", "ISOLATED_MARGIN".
+        client_oid: your own number, 1 to 2^64 - 1, unique among live orders of the account.
+        With ISOLATED_MARGIN: no `isolation_id` makes a new block at `leverage` (whole number);
+            an `isolation_id` adds to that block at its leverage. Margin comes from main, exactly
+            the order's need, or `isolated_margin_amount` (USD) where that is given.
+        stp_inst: whose order self-trade prevention cancels: "M" maker, "T" taker (default),
+            "B" both.
+        Returns an OrderResult. Raises Rejected, its codes in order of precedence in
+        docs/rejects.md; OffGrid (308, 213) for a price or size between two steps; Unknown for a
+        word or name that is none.
+        Need of n lots, b = max(price, mark): ceil(n b MR) + ceil(n b taker fee) + ceil(n b (taker
+        + liquidation fee)) + n x max(0, distance from the mark to a worse price) (SPEC C3).
+        """
+        return self._core.send_order(
+            self._order(
+                instrument_name, side, quantity, type=type, price=price,
+                time_in_force=time_in_force, exec_inst=exec_inst, client_oid=client_oid,
+                isolation_id=isolation_id, isolated_margin_amount=isolated_margin_amount,
+                leverage=leverage, expiry_ns=expiry_ns, stp_inst=stp_inst,
+                timestamp_ns=timestamp_ns,
+            )
+        )
+
+    def preview_order(
+        self,
+        instrument_name: str,
+        side: str,
+        quantity: Number,
+        **options: Unpack[OrderOptions],
+    ) -> Preview:
+        """What `create_order` with the same arguments would do; nothing changes (SPEC X1)."""
+        return self._core.preview(self._order(instrument_name, side, quantity, **options))
+
+    def _order(
+        self, instrument_name: str, side: str, quantity: Number, **options: Unpack[OrderOptions]
+    ) -> NDArray[np.void]:
+        number, contract = self._core.contract(instrument_name)
+        order_type = known(
+            options.get("type", "LIMIT"), commands.TYPES, "type", Code.INVALID_ORDER_TYPE
+        )
+        price, margin = options.get("price"), options.get("isolated_margin_amount")
+        if order_type == OrderType.LIMIT and price is None:
+            raise ValueError("a LIMIT order needs a price: give price, or type='MARKET'")
+        tif = options.get("time_in_force") or ("GTC" if order_type == OrderType.LIMIT else 0)
+        stp = options.get("stp_inst") or 0
+        return commands.build(
+            Kind.NEW_ORDER,
+            timestamp_ns=self._core.stamp(options.get("timestamp_ns")),
+            account=self._number,
+            contract=number,
+            side=known(side, commands.SIDES, "side", Code.INVALID_SIDE),
+            order_type=order_type,
+            price_ticks=0 if price is None else price_ticks(contract, price),
+            qty_lots=qty_lots(contract, quantity),
+            time_in_force=known(
+                tif, commands.TIMES_IN_FORCE, "time_in_force", Code.INVALID_TIME_IN_FORCE
+            ),
+            exec_flags=_exec_flags(options.get("exec_inst")),
+            client_order_id=options.get("client_oid") or 0,
+            isolation_id=options.get("isolation_id") or 0,
+            isolated_margin_units=0 if margin is None else money(margin, "isolated_margin_amount"),
+            leverage=options.get("leverage") or 0,
+            expiry_ns=options.get("expiry_ns") or 0,
+            stp=known(stp, commands.SELF_TRADES, "stp_inst", Code.INVALID_ARGUMENT),
+        )
+
+    def max_quantity(
+        self, instrument_name: str, side: str, **options: Unpack[OrderOptions]
+    ) -> Decimal:
+        """Largest quantity that `create_order` with these options would accept now (SPEC X2).
+
+        Base units; 0 when not even the smallest order is accepted. It is maximal: one lot more is
+        refused. It accounts for margin, limits and the book as they are; each of about 30 previews
+        is applied and rolled back.
+        """
+        _, contract = self._core.contract(instrument_name)
+        grid = contract.grid
+        low, high = (qty_lots(contract, q) for q in (contract.min_quantity, contract.max_quantity))
+
+        def accepted(lots: int) -> bool:
+            return self.preview_order(instrument_name, side, grid.quantity(lots), **options).ok
+
+        return grid.quantity(largest(accepted, low, high))
+
+    def amend_order(
+        self,
+        order_id: int | None = None,
+        *,
+        orig_client_oid: int | None = None,
+        new_price: Number | None = None,
+        new_quantity: Number | None = None,
+        timestamp_ns: int | None = None,
+    ) -> OrderResult:
+        """Change a live order's price (USD) or total quantity (base units, filled part included).
+
+        Less quantity alone keeps its place in the queue; anything else goes to the end of its
+        level, or takes, as a new order would (SPEC O2). Name it by `order_id`, or by
+        `orig_client_oid`. Returns an OrderResult whose quantity is what was left to fill.
+        Raises Rejected: 212 when it is not live, 213 when the total is not above what is filled,
+        and what create_order raises; the order then stays as it was.
+        """
+        return self._core.send_order(
+            self._amend(order_id, orig_client_oid, new_price, new_quantity, timestamp_ns)
+        )
+
+    def preview_amend_order(
+        self,
+        order_id: int | None = None,
+        *,
+        orig_client_oid: int | None = None,
+        new_price: Number | None = None,
+        new_quantity: Number | None = None,
+        timestamp_ns: int | None = None,
+    ) -> Preview:
+        """What `amend_order` with the same arguments would do; nothing changes (SPEC X1)."""
+        return self._core.preview(
+            self._amend(order_id, orig_client_oid, new_price, new_quantity, timestamp_ns)
+        )
+
+    def _amend(
+        self,
+        order_id: int | None,
+        orig_client_oid: int | None,
+        new_price: Number | None,
+        new_quantity: Number | None,
+        timestamp_ns: int | None,
+    ) -> NDArray[np.void]:
+        if new_price is None and new_quantity is None:
+            raise ValueError("nothing to amend: give new_price, new_quantity or both")
+        live = self._find(order_id, orig_client_oid)
+        contract = self._core.contracts[live["contract"]]
+        return commands.amend(
+            account=self._number,
+            timestamp_ns=self._core.stamp(timestamp_ns),
+            order_id=live["order_id"],
+            price_ticks=0 if new_price is None else price_ticks(contract, new_price, "new_price"),
+            qty_lots=0 if new_quantity is None else qty_lots(contract, new_quantity),
+        )
+
+    def _find(self, order_id: int | None, client_oid: int | None) -> dict[str, Any]:
+        """A live order by either id; raises Unknown (212)."""
+        if (order_id is None) == (client_oid is None):
+            raise ValueError("name the order by its order_id or by its client_oid: one of them")
+        for live in self._core.engine.orders(self._number):
+            own = live["order_id"] if order_id is not None else live["client_order_id"]
+            if own == (order_id if order_id is not None else client_oid):
+                return live
+        what = f"order_id {order_id}" if order_id is not None else f"client_oid {client_oid}"
+        raise Unknown(
+            Code.INVALID_ORDER_ID,
+            f"{self.name} has no live order with {what}: it is filled, cancelled, or another "
+            "account's; open_orders lists the live ones",
+        )
+
+    def cancel_order(
+        self,
+        order_id: int | None = None,
+        *,
+        client_oid: int | None = None,
+        timestamp_ns: int | None = None,
+    ) -> Events:
+        """Cancel a live order; its reserve returns (SPEC O2, I3). Returns the events.
+
+        Raises Rejected (212) when the account has no such live order.
+        """
+        if (order_id is None) == (client_oid is None):
+            raise ValueError("name the order by its order_id or by its client_oid: one of them")
+        return self._core.send(
+            commands.cancel(
+                account=self._number, timestamp_ns=self._core.stamp(timestamp_ns),
+                order_id=order_id or 0, client_order_id=client_oid or 0,
+            )
+        )
+
+    def cancel_all_orders(
+        self,
+        instrument_name: str | None = None,
+        *,
+        scope: str = "ALL",
+        timestamp_ns: int | None = None,
+    ) -> list[int]:
+        """Cancel all orders, on one contract or on every one; their order ids, ascending.
+
+        scope: "ALL" | "CROSS" | "ISOLATED" (SPEC O2).
+        """
+        number = NO_CONTRACT
+        if instrument_name is not None:
+            number, _ = self._core.contract(instrument_name)
+        events = self._core.send(
+            commands.cancel_all(
+                account=self._number, timestamp_ns=self._core.stamp(timestamp_ns),
+                contract=number, scope=known(scope, commands.SCOPES, "scope",
+                                             Code.INVALID_ARGUMENT),
+            )
+        )
+        own = (events["kind"] == EventKind.CANCELLED) & (events["account"] == self._number)
+        return [int(order_id) for order_id in events[own]["order_id"]]
+
+    def close_position(
+        self,
+        instrument_name: str,
+        *,
+        type: str = "MARKET",
+        price: Number | None = None,
+        quantity: Number | None = None,
+        isolation_id: int | None = None,
+        release_margin: bool = False,
+        timestamp_ns: int | None = None,
+    ) -> OrderResult:
+        """Close a position with a reduce-only order of the opposite side (SPEC O2, I10, I11).
+
+        type: "MARKET", or "LIMIT" with `price` (USD). quantity: base units, None for all of it.
+        isolation_id: the block's; None: the cross position. `release_margin`: a partial close also
+        moves its share of the block's cash to main, as far as margin allows.
+        Returns an OrderResult. Raises Rejected: 201 without a position, 613 for no open block, and
+        what an order may raise. Closing is never stopped by eligibility.
+        """
+        return self._core.send_order(
+            self._close(
+                instrument_name, type, price, quantity, isolation_id, release_margin, timestamp_ns
+            )
+        )
+
+    def preview_close_position(
+        self,
+        instrument_name: str,
+        *,
+        type: str = "MARKET",
+        price: Number | None = None,
+        quantity: Number | None = None,
+        isolation_id: int | None = None,
+        release_margin: bool = False,
+        timestamp_ns: int | None = None,
+    ) -> Preview:
+        """What `close_position` with the same arguments would do; nothing changes (SPEC X1)."""
+        return self._core.preview(
+            self._close(
+                instrument_name, type, price, quantity, isolation_id, release_margin, timestamp_ns
+            )
+        )
+
+    def _close(
+        self,
+        instrument_name: str,
+        type: str,
+        price: Number | None,
+        quantity: Number | None,
+        isolation_id: int | None,
+        release_margin: bool,
+        timestamp_ns: int | None,
+    ) -> NDArray[np.void]:
+        number, contract = self._core.contract(instrument_name)
+        order_type = known(type, commands.TYPES, "type", Code.INVALID_ORDER_TYPE)
+        if (order_type == OrderType.LIMIT) != (price is not None):
+            raise ValueError("type LIMIT goes with a price, type MARKET without one")
+        return commands.close_position(
+            account=self._number,
+            contract=number,
+            timestamp_ns=self._core.stamp(timestamp_ns),
+            isolation_id=isolation_id or 0,
+            price_ticks=0 if price is None else price_ticks(contract, price),
+            qty_lots=0 if quantity is None else qty_lots(contract, quantity),
+            release_margin=release_margin,
+        )
+
+    def set_leverage(
+        self, instrument_name: str, leverage: int, *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Set main's leverage on a contract, a whole number (SPEC C6). Returns the events.
+
+        Up always works within eligibility; resting orders keep their reserves. Down raises Rejected
+        (306, with what is missing) unless MB - IM - order margin >= 0 holds at the new leverage.
+        226: outside 1 to the contract's largest. A block's own is `Block.set_leverage`.
+        """
+        return self._core.send(self._leverage(instrument_name, leverage, timestamp_ns))
+
+    def preview_leverage(
+        self, instrument_name: str, leverage: int, *, timestamp_ns: int | None = None
+    ) -> Preview:
+        """What `set_leverage` with the same arguments would do; nothing changes (SPEC X1)."""
+        return self._core.preview(self._leverage(instrument_name, leverage, timestamp_ns))
+
+    def _leverage(
+        self, instrument_name: str, leverage: int, timestamp_ns: int | None
+    ) -> NDArray[np.void]:
+        number, _ = self._core.contract(instrument_name)
+        return commands.set_leverage(
+            account=self._number, contract=number, leverage=leverage,
+            timestamp_ns=self._core.stamp(timestamp_ns),
+        )
+
+    # Isolated margin ---------------------------------------------------------------------------
+
+    def isolated(self, instrument_name: str, isolation_id: int | None = None) -> Block:
+        """The open block on a contract, as a handle that stays readable after the block's end.
+
+        `isolation_id` names a block of the past too. Raises Unknown (613) when there is none.
+        """
+        number, _ = self._core.contract(instrument_name)
+        if isolation_id is not None:
+            if not 1 <= isolation_id < self._core.engine.next_isolation_id:
+                raise Unknown(
+                    Code.INVALID_ISOLATION_ID,
+                    f"{isolation_id} is no block: none has had that number yet",
+                )
+            return Block(self._core, self._number, number, isolation_id)
+        for block in self.blocks:
+            if block.instrument_name == instrument_name:
+                return block
+        raise Unknown(
+            Code.INVALID_ISOLATION_ID,
+            f"{self.name} has no open block on {instrument_name}: an order with "
+            "exec_inst='ISOLATED_MARGIN' makes one",
+        )
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The open blocks (PENDING or OPEN), oldest first."""
+        return [
+            Block(
+                self._core, self._number,
+                self._core.contract_of_block(self._number, isolation_id, 0), isolation_id,
+            )
+            for isolation_id in sorted(self._core.engine.blocks(self._number))
+        ]
+
+    # Money -------------------------------------------------------------------------------------
+
+    def deposit(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Pay in USD or USDC. Returns the events. USDC needs its index first (207)."""
+        return self._core.send(self._money(commands.deposit, amount, currency, timestamp_ns))
+
+    def withdraw(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Pay out USD or USDC, at most `withdrawable` (SPEC C5). Returns the events.
+
+        Raises Rejected: 30024 with what is withdrawable, 202 when suspended.
+        """
+        return self._core.send(self._money(commands.withdraw, amount, currency, timestamp_ns))
+
+    def preview_withdraw(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Preview:
+        """What `withdraw` with the same arguments would do; nothing changes (SPEC X1)."""
+        return self._core.preview(self._money(commands.withdraw, amount, currency, timestamp_ns))
+
+    def _money(
+        self, builder: Any, amount: Number, name: str, timestamp_ns: int | None
+    ) -> NDArray[np.void]:
+        record: NDArray[np.void] = builder(
+            account=self._number, amount_units=money(amount), currency=currency(name),
+            timestamp_ns=self._core.stamp(timestamp_ns),
+        )
+        return record
+
+    def _main(self, field: str) -> Decimal:
+        return from_units(self._core.engine.unit(self._number)[field])
+
+    @property
+    def cash(self) -> dict[str, Decimal]:
+        """Cash of main: {"USD": ..., "USDC": ...}. Blocks' cash is apart (SPEC I4)."""
+        main = self._core.engine.unit(self._number)
+        return {"USD": from_units(main["cash_units"]), "USDC": from_units(main["usdc_units"])}
+
+    @property
+    def collateral(self) -> Decimal:
+        """USD: cash + floor(index x USDC) (SPEC A4)."""
+        return self._main("collateral_units")
+
+    @property
+    def unrealized_pnl(self) -> Decimal:
+        """USD: sum of position x mark - cost over cross positions."""
+        return self._main("upnl_units")
+
+    @property
+    def margin_balance(self) -> Decimal:
+        """USD: collateral + unrealized PnL - fee reserve, rounded down (SPEC C2)."""
+        return self._main("mb_units")
+
+    @property
+    def initial_margin(self) -> Decimal:
+        """USD: ceil(notional x margin rate) over cross positions, haircut included (SPEC C1)."""
+        return self._main("im_units")
+
+    @property
+    def maintenance_margin(self) -> Decimal:
+        """USD, rounded up; margin balance below it means liquidation (SPEC C1, Q1)."""
+        return self._main("mm_units")
+
+    @property
+    def order_margin(self) -> Decimal:
+        """USD: per contract the larger of buy and sell reserves, summed (SPEC C3)."""
+        return self._main("order_margin_units")
+
+    @property
+    def available(self) -> Decimal:
+        """USD: max(0, margin balance - initial margin - order margin) (SPEC C2)."""
+        return self._main("available_units")
+
+    @property
+    def transferable(self) -> Decimal:
+        """USD that may move into a block: the smaller of available and collateral (SPEC C2)."""
+        return self._main("transferable_units")
+
+    @property
+    def withdrawable(self) -> dict[str, Decimal]:
+        """{"USD": ..., "USDC": ...}; each is maximal by itself: one unit more is refused (C5)."""
+        main = self._core.engine.unit(self._number)
+        return {
+            "USD": from_units(main["withdrawable_usd_units"]),
+            "USDC": from_units(main["withdrawable_usdc_units"]),
+        }
+
+    @property
+    def session_pnl(self) -> Decimal:
+        """USD: main's session PnL; as far as it is positive it is locked until settled (S5)."""
+        return self._main("session_pnl_units")
+
+    @property
+    def locked_profit(self) -> Decimal:
+        """USD of earlier sessions' profit that is still locked (SPEC S5)."""
+        return self._main("kept_units")
+
+    @property
+    def margin_call(self) -> bool:
+        """Whether main is in a margin call (SPEC C4)."""
+        return bool(self._core.engine.unit(self._number)["margin_call"])
+
+    @property
+    def isolated_margin(self) -> Decimal:
+        """USD in the open blocks, position and order cash; no part of main's margin (SPEC I4)."""
+        blocks = (block.margin + block.order_margin for block in self.blocks)
+        return sum(blocks, Decimal(0))
+
+    # Positions and orders ----------------------------------------------------------------------
+
+    @property
+    def positions(self) -> list[Position]:
+        """Cross positions by contract, then those of blocks by isolation id."""
+        main = self._core.engine.unit(self._number)
+        found = [
+            position_of(self._core, leg, None) for leg in main["legs"] if leg["qty_lots"]
+        ]
+        return found + [block.position for block in self.blocks if block.position is not None]
+
+    @property
+    def open_orders(self) -> list[Order]:
+        """Live orders, cross and isolated, by order id."""
+        live = self._core.engine.orders(self._number)
+        return [self._order_of(order) for order in sorted(live, key=lambda o: o["order_id"])]
+
+    def order(self, order_id: int) -> Order:
+        """A live order by its id; raises Unknown (212) when it is not live."""
+        return self._order_of(self._find(order_id, None))
+
+    def _order_of(self, live: dict[str, Any]) -> Order:
+        contract = self._core.contracts[live["contract"]]
+        grid, flags = contract.grid, live["exec_flags"]
+        return Order(
+            order_id=live["order_id"],
+            client_oid=live["client_order_id"] or None,
+            isolation_id=live["isolation_id"] or None,
+            instrument_name=contract.symbol,
+            side=side_word(live["side"]),
+            price=grid.price(live["price"]),
+            quantity=grid.quantity(live["left"] + live["filled"]),
+            cumulative_quantity=grid.quantity(live["filled"]),
+            time_in_force=TIF_WORDS[live["time_in_force"]],
+            exec_inst=tuple(text for bit, text in EXEC_WORDS if flags & bit),
+            leverage=live["leverage"] or None,
+            reserved=from_units(live["reserve"]),
+        )
+
+
+def _exec_flags(exec_inst: str | Iterable[str] | None) -> int:
+    words = [exec_inst] if isinstance(exec_inst, str) else exec_inst or ()
+    flags = 0
+    for text in words:
+        flags |= known(text, commands.EXEC_INSTS, "exec_inst", Code.INVALID_EXEC_INST)
+    return flags

@@ -1,0 +1,226 @@
+"""The venue's enumerations; numbers are part of the ABI. See cython/perpcore/codes.pxd."""
+
+from enum import IntEnum
+
+
+class Side(IntEnum):
+    NO_SIDE = 0
+    BUY = 1
+    SELL = 2
+
+class Kind(IntEnum):
+    """What a command does. From ADMIN_FIRST on, only the administration capability may."""
+    NEW_ORDER = 1
+    CANCEL = 2
+    AMEND = 3
+    CANCEL_ALL = 4
+    CLOSE_POSITION = 5
+    SET_LEVERAGE = 6
+    ADD_MARGIN = 7
+    REMOVE_MARGIN = 8
+    WITHDRAW = 9
+    OPEN_ACCOUNT = 16
+    DEPOSIT = 17
+    ADMIN_FIRST = 32
+    MARK = 32
+    INDEX = 33
+    FUNDING = 34
+    SETTLE_SESSION = 35
+    SET_ELIGIBILITY = 36
+    SET_MARKET_STATE = 37
+    FUND_TOP_UP = 38
+    TICK = 39
+
+class OrderType(IntEnum):
+    NO_TYPE = 0
+    LIMIT = 1
+    MARKET = 2
+
+class TimeInForce(IntEnum):
+    NO_TIF = 0
+    GTC = 1
+    IOC = 2
+    FOK = 3
+    GTD = 4
+
+class ExecFlag(IntEnum):
+    POST_ONLY = 1
+    REDUCE_ONLY = 2
+    ISOLATED_MARGIN = 4
+    AUTO_TOP_UP = 8
+    RELEASE_MARGIN = 16
+
+class SelfTrade(IntEnum):
+    STP_DEFAULT = 0
+    STP_MAKER = 1
+    STP_TAKER = 2
+    STP_BOTH = 3
+
+class Scope(IntEnum):
+    """Which orders CANCEL_ALL reaches; when FUNDING is paid."""
+    SCOPE_ALL = 0
+    SCOPE_CROSS = 1
+    SCOPE_ISOLATED = 2
+    FUNDING_NOW = 0
+    FUNDING_AT_SETTLEMENT = 1
+
+class Currency(IntEnum):
+    NO_CURRENCY = 0
+    USD = 1
+    USDC = 2
+
+class MarketState(IntEnum):
+    MARKET_OPEN = 0
+    MARKET_HALTED = 1
+    MARKET_REDUCE_ONLY = 2
+
+class BlockState(IntEnum):
+    NO_BLOCK = 0
+    PENDING = 1
+    OPEN = 2
+    LIQUIDATING = 3
+    CLOSED = 4
+
+class ProfileBit(IntEnum):
+    """Bits of an eligibility profile (SPEC A2); leverage and countries follow, see records."""
+    PROFILE_SUSPENDED = 1
+    PROFILE_ADVANCED = 2
+    PROFILE_DERIVATIVES = 4
+    PROFILE_ISOLATED = 8
+    PROFILE_USD = 16
+    PROFILE_USDC = 32
+
+class EventKind(IntEnum):
+    ACCEPTED = 1
+    REJECT = 2
+    FILL = 3
+    CANCELLED = 4
+    AMENDED = 5
+    BALANCE = 6
+    BLOCK_PENDING = 7
+    BLOCK_OPEN = 8
+    BLOCK_LIQUIDATING = 9
+    BLOCK_CLOSED = 10
+    MARGIN_CALL = 11
+    MARGIN_CALL_CLEARED = 12
+    LIQUIDATED = 13
+    TAKEN_OVER = 14
+    MARKED = 15
+    INDEXED = 16
+    FUNDING_SET = 17
+    LEVERAGE_SET = 18
+    SESSION_SETTLED = 19
+    LOSS_UNCOVERED = 20
+    PROFIT_LOCKED = 21
+    PROFIT_UNLOCKED = 22
+    ACCOUNT_OPENED = 23
+    ELIGIBILITY_SET = 24
+    MARKET_STATE_SET = 25
+    CONTRACT_ADDED = 26
+
+class Reason(IntEnum):
+    """Why a balance changed (SPEC L2)."""
+    NO_REASON = 0
+    R_DEPOSIT = 1
+    R_WITHDRAW = 2
+    R_TRADE_FEE = 3
+    R_REALIZED_PNL = 4
+    R_FUNDING = 5
+    R_ISOLATED_TRANSFER = 6
+    R_LIQUIDATION_FEE = 7
+    R_INSURANCE_FUND = 8
+    R_TAKE_OVER = 9
+    R_SESSION_SETTLE = 10
+    R_UNCOVERED_LOSS = 11
+    R_SOCIALIZED_LOSS = 12
+    R_AUTO_CONVERSION = 13
+    R_ROUNDING = 14
+    R_ADJUSTMENT = 15
+
+class Ledger(IntEnum):
+    """Which balance a BALANCE event changed."""
+    NO_LEDGER = 0
+    MAIN_USD = 1
+    MAIN_USDC = 2
+    BLOCK_POSITION = 3
+    BLOCK_ORDER = 4
+    FUND_USD = 5
+    FUND_USDC = 6
+    CONVERSION_USD = 7
+    CONVERSION_USDC = 8
+    INVENTORY = 9
+
+class Done(IntEnum):
+    """Why an order ended before it was filled."""
+    DONE_USER = 1
+    DONE_REST = 2
+    DONE_SELF_TRADE = 3
+    DONE_REDUCE_ONLY = 4
+    DONE_MAINTENANCE = 5
+    DONE_EXPIRED = 6
+    DONE_MARGIN_CALL = 7
+    DONE_LIQUIDATION = 8
+    DONE_ELIGIBILITY = 9
+    DONE_SOCIALIZED = 10
+
+class FillFlag(IntEnum):
+    FILL_MAKER = 0
+    FILL_TAKER = 1
+    FILL_LIQUIDATION = 2
+    FILL_WORK_OFF = 4
+
+class Code(IntEnum):
+    """Refusals, in the venue's numbers; their order of precedence is in docs/rejects.md."""
+    OK = 0
+    NO_POSITION = 201
+    ACCOUNT_SUSPENDED = 202
+    DUPLICATE_CLIENT_ORDER_ID = 204
+    NO_MARK_PRICE = 207
+    INSTRUMENT_NOT_TRADABLE = 208
+    INVALID_INSTRUMENT = 209
+    INVALID_ACCOUNT = 210
+    INVALID_CURRENCY = 211
+    INVALID_ORDER_ID = 212
+    INVALID_ORDER_QTY = 213
+    INVALID_ORDER_TYPE = 218
+    INVALID_EXEC_INST = 219
+    INVALID_SIDE = 220
+    INVALID_TIME_IN_FORCE = 221
+    STALE_MARK_PRICE = 222
+    INVALID_LEVERAGE = 226
+    ACCOUNT_IN_MARGIN_CALL = 301
+    EXCEEDS_ACCOUNT_NOTIONAL = 303
+    IMMEDIATE_LIQUIDATION = 304
+    INSUFFICIENT_BALANCE = 306
+    INVALID_PRICE = 308
+    MARKET_NOT_OPEN = 309
+    BEYOND_BANKRUPTCY = 310
+    POSITION_IN_LIQUIDATION = 311
+    PRICE_ABOVE_LIMIT = 312
+    PRICE_BELOW_LIMIT = 313
+    EXCEEDS_MAX_ORDER_SIZE = 314
+    FAR_AWAY_PRICE = 315
+    EXCEEDS_MAX_ORDERS = 318
+    EXCEEDS_MAX_POSITION = 319
+    EXCEEDS_INITIAL_MARGIN = 320
+    EXCEEDS_REMOVABLE = 321
+    NO_DERIVATIVES_USER = 411
+    NO_DERIVATIVES_ACCOUNT = 412
+    BELOW_MIN_ORDER_SIZE = 415
+    INVALID_ISOLATION_ID = 613
+    EXCEEDS_MAX_BLOCKS = 614
+    NO_ISOLATED_ACCESS = 615
+    BLOCK_EXISTS = 617
+    MARGIN_WITHOUT_RISK = 619
+    REDUCE_ONLY_REJECTED = 1110
+    EXCEEDS_WITHDRAWABLE = 30024
+    INVALID_ARGUMENT = 40001
+    TIME_GOES_BACK = 40003
+    UNKNOWN_COMMAND = 40004
+    NOT_ADMINISTRATION = 40101
+    CONTRACT_NOT_ALLOWED = 40104
+    FOK_NOT_FILLED = 43003
+    IOC_NOT_FILLED = 43004
+    POST_ONLY_WOULD_TAKE = 43005
+    SELF_TRADE_PREVENTED = 43012
+    CAPACITY = 50001

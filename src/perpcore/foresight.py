@@ -1,0 +1,114 @@
+"""Before and after a command, from its events: the numbers of a preview (SPEC X1, Q2).
+
+The core applies a previewed command and rolls it back; what remains are its events. Folding them
+into the unit's state before gives its state after, exactly: whole numbers, no estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perpcore.codes import EventKind, Ledger, Side
+from perpcore.results import balances
+
+_E4, _E9, _E15 = 10**4, 10**9, 10**15
+
+
+@dataclass
+class UnitState:
+    """One unit on one contract: signed lots, cost and the cash that counts, in money units."""
+
+    qty_lots: int = 0
+    cost_units: int = 0
+    cash_units: int = 0
+    other_legs: bool = False
+
+
+def unit_state(unit: dict[str, Any] | None, contract: int) -> UnitState:
+    """The state of `Engine.unit`'s answer on a contract; an empty one for None.
+
+    Of a main account, cash is its collateral value less what USDC adds to maintenance margin.
+    """
+    if unit is None:
+        return UnitState()
+    legs = [leg for leg in unit["legs"] if leg["qty_lots"]]
+    own = [leg for leg in legs if leg["contract"] == contract]
+    haircut = unit["mm_units"] - sum(leg["mm_units"] for leg in legs)
+    state = UnitState(
+        cash_units=unit["collateral_units"] - haircut, other_legs=len(legs) > len(own)
+    )
+    if own:
+        state.qty_lots, state.cost_units = own[0]["qty_lots"], own[0]["cost_units"]
+    return state
+
+
+def after(
+    before: UnitState,
+    events: NDArray[np.void],
+    *,
+    account: int,
+    isolation_id: int,
+    contract: int,
+) -> UnitState | None:
+    """The state after the command whose events these are.
+
+    None when main's USDC changed: its value at the index is not in the events.
+    """
+    ledger = int(Ledger.BLOCK_POSITION if isolation_id else Ledger.MAIN_USD)
+    if not isolation_id and len(
+        balances(events, account=account, ledgers=(int(Ledger.MAIN_USDC),))
+    ):
+        return None
+    state = UnitState(before.qty_lots, before.cost_units, before.cash_units, before.other_legs)
+    own = events[(events["account"] == account) & (events["isolation_id"] == isolation_id)]
+    cash = own[(own["kind"] == EventKind.BALANCE) & (own["ledger"] == ledger)]
+    state.cash_units += int(cash["amount_units"].sum())
+    for fill in own[(own["kind"] == EventKind.FILL) & (own["contract"] == contract)]:
+        sign = 1 if int(fill["flags"]) >> 4 == Side.BUY else -1
+        _add(state, sign * int(fill["qty_lots"]), sign * int(fill["amount_units"]))
+    for taken in own[(own["kind"] == EventKind.TAKEN_OVER) & (own["contract"] == contract)]:
+        _add(state, -int(taken["qty_lots"]), 0)
+    return state
+
+
+def _add(state: UnitState, lots: int, cost_units: int) -> None:
+    """One fill of the unit: opening adds its cost, closing releases ceil(C k / |Q|) (SPEC U4)."""
+    if state.qty_lots * lots >= 0:
+        state.cost_units += cost_units
+    else:
+        state.cost_units -= -(-state.cost_units * abs(lots) // abs(state.qty_lots))
+    state.qty_lots += lots
+
+
+def trigger_rate(terms: np.void, lots: int) -> tuple[int, int]:
+    """a = maintenance rate + fee reserve rate at a size, as (numerator, denominator) (SPEC Q2)."""
+    leverage, unit_rate = int(terms["max_leverage"]), int(terms["unit_margin_rate_e15"]) * lots
+    # max(1 / L, rate x lots) by cross multiplication, at most 1.
+    num, den = (1, leverage) if unit_rate * leverage <= _E15 else (min(unit_rate, _E15), _E15)
+    share = int(terms["maintenance_share_e4"])
+    reserve = int(terms["taker_fee_e9"]) + int(terms["liquidation_fee_e9"])
+    return share * num * _E9 + reserve * _E4 * den, _E4 * _E9 * den
+
+
+def liquidation_mark(state: UnitState, terms: np.void, value_units: int) -> int | None:
+    """First mark tick, in the adverse direction, at which the unit is liquidated (SPEC Q2).
+
+    None without a position, with positions on other contracts, or when no mark of the contract
+    does it.
+    """
+    lots = abs(state.qty_lots)
+    if not lots or state.other_legs:
+        return None
+    num, den = trigger_rate(terms, lots)
+    if state.qty_lots > 0:
+        missing = den * (state.cost_units - state.cash_units)
+        mark = -(-missing // (lots * value_units * (den - num))) - 1
+        return mark if mark >= 1 else None
+    spare = den * (state.cash_units - state.cost_units)
+    mark = max(1, spare // (lots * value_units * (den + num)) + 1)
+    highest = int(terms["max_price_ticks"]) * int(terms["marks_per_tick"])
+    return mark if mark <= highest else None

@@ -1,0 +1,309 @@
+"""What calls return: plain, frozen values in Decimals and the venue's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perpcore.amounts import from_units, quotient
+from perpcore.codes import (
+    Code,
+    Done,
+    EventKind,
+    FillFlag,
+    Ledger,
+    OrderType,
+    Reason,
+    Side,
+    TimeInForce,
+)
+from perpcore.contracts import Contract
+from perpcore.errors import Rejected
+
+
+class Events(np.ndarray):
+    """(n,) EVENT array of one call to `apply`; a numpy structured array in every respect.
+
+    applied: how many of the commands were applied. It is less than their number only when `out`
+    was full; see `Venue.apply`.
+    """
+
+    applied: int
+
+    def __array_finalize__(self, source: Any) -> None:
+        """A view or slice keeps the count of the call it comes from."""
+        self.applied = getattr(source, "applied", 0)
+
+
+def as_events(array: NDArray[np.void], applied: int) -> Events:
+    """The array as Events, without a copy."""
+    events: Events = array.view(Events)
+    events.applied = applied
+    return events
+
+
+class Fill(NamedTuple):
+    """One fill of an order: price in USD, quantity in base units, MAKER's or TAKER's side of it."""
+
+    price: Decimal
+    quantity: Decimal
+    liquidity: str
+
+
+class Level(NamedTuple):
+    """One price of the book: USD, base units, number of orders."""
+
+    price: Decimal
+    quantity: Decimal
+    orders: int
+
+
+class Book(NamedTuple):
+    """Both sides of a book, best price first."""
+
+    bids: list[Level]
+    asks: list[Level]
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    """What became of an order in the call that sent it.
+
+    order_id: the order's number, for amend and cancel. client_oid: yours, or None.
+    isolation_id: the block it belongs to; None for cross margin.
+    status: "ACTIVE" (rests, perhaps partly filled), "FILLED", or "CANCELED" (an unfilled rest
+        ended; `reason` says why: REST, SELF_TRADE, REDUCE_ONLY, MAINTENANCE, ...).
+    quantity, cumulative_quantity: base units ordered and filled. average_price: USD, for display,
+        None without fills. fills: price and quantity of each.
+    fees: USD, the order's own trade fees. reserved: USD put aside for it at acceptance (SPEC C3).
+    events: (n,) EVENT, all that the command caused, other accounts' included.
+    """
+
+    order_id: int
+    client_oid: int | None
+    isolation_id: int | None
+    instrument_name: str
+    side: str
+    status: str
+    reason: str | None
+    quantity: Decimal
+    cumulative_quantity: Decimal
+    average_price: Decimal | None
+    fills: tuple[Fill, ...]
+    fees: Decimal
+    reserved: Decimal
+    events: NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A live order. quantity: base units in all; cumulative_quantity: filled; price: USD.
+
+    reserved: USD held for it now; leverage: that of its reserve, None without one.
+    """
+
+    order_id: int
+    client_oid: int | None
+    isolation_id: int | None
+    instrument_name: str
+    side: str
+    price: Decimal
+    quantity: Decimal
+    cumulative_quantity: Decimal
+    time_in_force: str
+    exec_inst: tuple[str, ...]
+    leverage: int | None
+    reserved: Decimal
+
+
+@dataclass(frozen=True)
+class Position:
+    """One position: main's on a contract (`isolation_id` None), or that of a block.
+
+    quantity: base units, negative for short. open_cost, cost: USD, signed sums of price x size;
+    `cost` is reset by each session's roll, `open_cost` is not (SPEC U4). average_price: USD,
+    open_cost / size, for display. Margins in USD, rounded up (SPEC C1, C2).
+    liquidation_price: USD, the first mark at which the unit is liquidated (SPEC Q2); None when no
+    mark does it, or when main has several positions and each depends on the others.
+    bankruptcy_price: USD, the mark of equity 0, rounded in the fund's favor (SPEC Q3).
+    """
+
+    instrument_name: str
+    isolation_id: int | None
+    quantity: Decimal
+    cost: Decimal
+    open_cost: Decimal
+    average_price: Decimal
+    leverage: int
+    notional: Decimal
+    unrealized_pnl: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    fee_reserve: Decimal
+    liquidation_price: Decimal | None
+    bankruptcy_price: Decimal | None
+
+    @property
+    def side(self) -> str:
+        """Side of the fill that opened it: "BUY" for long, "SELL" for short."""
+        return "BUY" if self.quantity > 0 else "SELL"
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a command would do; nothing was done (SPEC X1).
+
+    The command was applied and rolled back, so this is what it would return in this state.
+    code: 0 (`Code.OK`), or the refusal's number; `refusal` is the exception the call would raise.
+    order: the OrderResult of an order or close. fees: USD, the sender's trade fees.
+    moved: USD that main would pay into blocks (negative: get back).
+    margin_before, margin_after: USD, the block's position cash; None for cross margin.
+    liquidation_price_before, liquidation_price_after: USD, of the unit that the command is about;
+        None as in `Position`, and where there is no position.
+    """
+
+    code: Code
+    refusal: Rejected | None
+    order: OrderResult | None
+    fees: Decimal
+    moved: Decimal
+    margin_before: Decimal | None
+    margin_after: Decimal | None
+    liquidation_price_before: Decimal | None
+    liquidation_price_after: Decimal | None
+    events: NDArray[np.void]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the command would be accepted."""
+        return self.code == Code.OK
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Residuals of the ledger identity (SPEC L1), summed in full; `ok` when all are 0.
+
+    usd, usdc: cash - cost + fees + fund + conversion - deposits + withdrawals, in the currency.
+    positions: the sum of all positions by contract, in lots.
+    """
+
+    usd: Decimal
+    usdc: Decimal
+    positions: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """Whether not one unit and not one lot is missing or too many."""
+        return not (self.usd or self.usdc or any(self.positions.values()))
+
+
+class MarketData(NamedTuple):
+    """One contract's prices in USD (None: not known yet) and its state.
+
+    state: "OPEN" | "HALTED" | "REDUCE_ONLY".
+    """
+
+    instrument_name: str
+    state: str
+    mark_price: Decimal | None
+    last_price: Decimal | None
+    best_bid: Decimal | None
+    best_ask: Decimal | None
+
+
+class LiquidationLevel(NamedTuple):
+    """Positions that a mark liquidates: their side, the first such mark in USD, base units."""
+
+    side: str
+    mark_price: Decimal
+    quantity: Decimal
+
+
+EXEC_WORDS = ((1, "POST_ONLY"), (2, "REDUCE_ONLY"), (4, "ISOLATED_MARGIN"))
+TIF_WORDS = {
+    TimeInForce.NO_TIF: "GOOD_TILL_CANCEL",
+    TimeInForce.GTC: "GOOD_TILL_CANCEL",
+    TimeInForce.IOC: "IMMEDIATE_OR_CANCEL",
+    TimeInForce.FOK: "FILL_OR_KILL",
+    TimeInForce.GTD: "GOOD_TILL_DATE",
+}
+
+
+def side_word(side: int) -> str:
+    """The venue's word for a side: "BUY" or "SELL"."""
+    return "BUY" if side == Side.BUY else "SELL"
+
+
+def balances(
+    events: NDArray[np.void], *, account: int, ledgers: tuple[int, ...], reason: int = 0
+) -> NDArray[np.void]:
+    """BALANCE events of an account's ledgers, of one reason where it is given."""
+    chosen = (events["kind"] == EventKind.BALANCE) & (events["account"] == account)
+    chosen &= np.isin(events["ledger"], ledgers)
+    if reason:
+        chosen &= events["reason"] == reason
+    found: NDArray[np.void] = events[chosen]
+    return found
+
+
+UNIT_LEDGERS = (int(Ledger.MAIN_USD), int(Ledger.BLOCK_POSITION))
+
+
+def trade_fees(events: NDArray[np.void], account: int, order_id: int | None = None) -> Decimal:
+    """USD of trade fees that an account, or one order of it, paid in these events."""
+    fees = balances(events, account=account, ledgers=UNIT_LEDGERS, reason=int(Reason.R_TRADE_FEE))
+    if order_id is not None:
+        fees = fees[fees["order_id"] == order_id]
+    return from_units(-int(fees["amount_units"].sum()))
+
+
+def order_result(
+    events: NDArray[np.void],
+    *,
+    order_id: int,
+    contract: Contract,
+    side: int,
+    client_order_id: int,
+    order_type: int,
+    time_in_force: int,
+) -> OrderResult:
+    """The OrderResult of a command's events: of a new order, a close, or an amended order."""
+    grid = contract.grid
+    own = events[events["order_id"] == order_id]
+    accepted = own[np.isin(own["kind"], (EventKind.ACCEPTED, EventKind.AMENDED))][0]
+    taken = own[(own["kind"] == EventKind.FILL) & (own["flags"] & 1 == FillFlag.FILL_TAKER)]
+    ended = own[own["kind"] == EventKind.CANCELLED]
+    lots = int(accepted["qty_lots"])
+    filled = int(taken["qty_lots"].sum())
+    cost = sum(int(f["price_ticks"]) * int(f["qty_lots"]) for f in taken)
+    rests = order_type == OrderType.LIMIT and time_in_force not in (
+        TimeInForce.IOC, TimeInForce.FOK,
+    )
+    status = "FILLED" if filled >= lots else "ACTIVE" if rests and not len(ended) else "CANCELED"
+    reason = None
+    if status == "CANCELED" and len(ended):
+        reason = Done(int(ended[-1]["reason"])).name.removeprefix("DONE_")
+    account, block = int(accepted["account"]), int(accepted["isolation_id"])
+    return OrderResult(
+        order_id=order_id,
+        client_oid=client_order_id or None,
+        isolation_id=block or None,
+        instrument_name=contract.symbol,
+        side=side_word(side),
+        status=status,
+        reason=reason,
+        quantity=grid.quantity(lots),
+        cumulative_quantity=grid.quantity(filled),
+        average_price=quotient(cost, filled, grid.tick) if filled else None,
+        fills=tuple(
+            Fill(grid.price(int(f["price_ticks"])), grid.quantity(int(f["qty_lots"])), "TAKER")
+            for f in taken
+        ),
+        fees=trade_fees(events, account, order_id),
+        reserved=from_units(int(accepted["amount_units"])),
+        events=events,
+    )

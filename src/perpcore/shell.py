@@ -1,0 +1,320 @@
+"""What Venue, Account, Block and Admin share: the way a command goes in and an answer comes out.
+
+Not for import by users; `perpcore` exports what they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perpcore import commands
+from perpcore.amounts import MONEY_STEP, NotOnGrid, Number, from_units, to_steps
+from perpcore.codes import Code, EventKind, Kind, Ledger, OrderType, Reason, Side
+from perpcore.contracts import Contract
+from perpcore.engine import Engine
+from perpcore.errors import Context, OffGrid, Rejected, Unknown, rejection
+from perpcore.foresight import UnitState, after, liquidation_mark, unit_state
+from perpcore.records import COMMAND, EVENT
+from perpcore.results import (
+    Events,
+    OrderResult,
+    Preview,
+    as_events,
+    balances,
+    order_result,
+    trade_fees,
+)
+
+_OUT_EVENTS = 4_096
+_ORDERS = (Kind.NEW_ORDER, Kind.CLOSE_POSITION)
+
+
+class Core:
+    """One engine with the names and grids that the records do not carry."""
+
+    __slots__ = ("admitted", "contracts", "engine", "labels", "names", "out", "pending", "symbols")
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.contracts: list[Contract] = []
+        self.symbols: dict[str, int] = {}
+        self.names: dict[str, int] = {}
+        self.labels: dict[int, str] = {}
+        self.admitted: list[int] = []
+        self.out = np.zeros(_OUT_EVENTS, EVENT)
+        self.pending = False
+
+    # Names -------------------------------------------------------------------------------------
+
+    def contract(self, instrument_name: str) -> tuple[int, Contract]:
+        """Number and terms of a contract by name; raises Unknown (209)."""
+        number = self.symbols.get(instrument_name)
+        if number is None:
+            known = ", ".join(self.symbols) or "none yet"
+            raise Unknown(
+                Code.INVALID_INSTRUMENT,
+                f"{instrument_name!r} is no contract of this venue: it has {known}",
+            )
+        return number, self.contracts[number]
+
+    def label(self, account: int) -> str:
+        """An account's name, or 'account 7'."""
+        return self.labels.get(account, f"account {account}")
+
+    def stamp(self, timestamp_ns: int | None) -> int:
+        """The command's time: as given, else one nanosecond after the venue's."""
+        return int(self.engine.time_ns) + 1 if timestamp_ns is None else timestamp_ns
+
+    # Commands ----------------------------------------------------------------------------------
+
+    def run(self, batch: NDArray[np.void], key: int = 0) -> Events:
+        """Apply all commands; their events as one array of its own."""
+        if self.pending:
+            raise RuntimeError(
+                "a batch with out= was full and its events are not all read: call apply again "
+                "until it returns fewer events than out has room for"
+            )
+        chunks: list[NDArray[np.void]] = []
+        done, out = 0, self.out
+        if len(batch) > len(out) // 8:
+            out = np.zeros(4 * len(batch) + _OUT_EVENTS, EVENT)
+        while True:
+            applied, written = self.engine.apply(batch[done:], out, key)
+            done += applied
+            chunks.append(out[:written].copy() if out is self.out else out[:written])
+            if written < len(out):
+                break
+            out = np.zeros(len(out), EVENT) if out is not self.out else out
+        if len(chunks) == 1:
+            return as_events(chunks[0], done)
+        whole = f"V{EVENT.itemsize}"
+        return as_events(np.concatenate([c.view(whole) for c in chunks]).view(EVENT), done)
+
+    def run_into(self, batch: NDArray[np.void], out: NDArray[np.void], key: int = 0) -> Events:
+        """Apply into the caller's buffer; stops between commands when it is full."""
+        applied, written = self.engine.apply(batch, out, key)
+        self.pending = written == len(out)
+        return as_events(out[:written], applied)
+
+    def send(self, command: NDArray[np.void], key: int = 0) -> Events:
+        """Apply one command; raises Rejected when the venue refuses it."""
+        events = self.run(command, key)
+        refusal = self.refusal(command, events)
+        if refusal is not None:
+            raise refusal
+        return events
+
+    def refusal(self, command: NDArray[np.void], events: NDArray[np.void]) -> Rejected | None:
+        """The exception of one command's REJECT event, if it has one."""
+        rejects = events[events["kind"] == EventKind.REJECT]
+        return self.explain(command, rejects[-1:], events) if len(rejects) else None
+
+    def explain(
+        self, command: NDArray[np.void], event: NDArray[np.void], events: Any = None
+    ) -> Rejected:
+        """A REJECT event in words, beside the command that it answers."""
+        row, reject = command.reshape(-1)[0], event.reshape(-1)[0]
+        number = int(row["contract"])
+        isolation_id = int(row["isolation_id"])
+        if isolation_id and row["kind"] not in (Kind.NEW_ORDER, Kind.CLOSE_POSITION):
+            number = self.contract_of_block(int(row["account"]), isolation_id, number)
+        contract = self.contracts[number] if number < len(self.contracts) else None
+        who = self.label(int(row["account"]))
+        return rejection(Context(row, reject, who, contract), events)
+
+    def contract_of_block(self, account: int, isolation_id: int, default: int) -> int:
+        """The contract of an open block, or the default."""
+        unit = self.unit(account, isolation_id)
+        return int(unit["legs"][0]["contract"]) if unit and unit["legs"] else default
+
+    # Queries -----------------------------------------------------------------------------------
+
+    def unit(self, account: int, isolation_id: int = 0) -> dict[str, Any] | None:
+        """The engine's view of a unit; None for a block that is not open (any more)."""
+        if isolation_id and isolation_id not in self.engine.blocks(account):
+            return None
+        return self.engine.unit(account, isolation_id)
+
+    # Previews ----------------------------------------------------------------------------------
+
+    def preview(self, command: NDArray[np.void], key: int = 0) -> Preview:
+        """What the command would do: applied, rolled back, its events read (SPEC X1)."""
+        events = self._previewed(command, key)
+        row = command[0]
+        account, isolation_id = int(row["account"]), int(row["isolation_id"])
+        refusal = self.refusal(command, events)
+        accepted = events[events["kind"] == EventKind.ACCEPTED]
+        kind = int(row["kind"])
+        if refusal is None and kind in _ORDERS:
+            isolation_id = int(accepted[0]["isolation_id"])
+        number = int(row["contract"])
+        if isolation_id:
+            number = self.contract_of_block(account, isolation_id, number)
+        unit = self.unit(account, isolation_id) if account < self.engine.accounts else None
+        then = unit_state(unit, number)
+        now: UnitState | None = then
+        if refusal is None:
+            now = after(then, events, account=account, isolation_id=isolation_id, contract=number)
+        order = None
+        if refusal is None and kind in (*_ORDERS, Kind.AMEND):
+            order = self._order_of(command, events, self._side(command))
+        main = balances(
+            events, account=account, ledgers=(int(Ledger.MAIN_USD),),
+            reason=int(Reason.R_ISOLATED_TRANSFER),
+        )
+        return Preview(
+            code=refusal.code if refusal else Code.OK,
+            refusal=refusal,
+            order=order,
+            fees=trade_fees(events, account),
+            moved=from_units(-int(main["amount_units"].sum())),
+            margin_before=from_units(then.cash_units) if isolation_id and unit else None,
+            margin_after=from_units(now.cash_units) if isolation_id and now else None,
+            liquidation_price_before=self._liquidation(then, number),
+            liquidation_price_after=self._liquidation(now, number),
+            events=events,
+        )
+
+    def _previewed(self, command: NDArray[np.void], key: int) -> NDArray[np.void]:
+        if self.pending:
+            raise RuntimeError("a batch with out= is not read to its end: call apply again first")
+        out = self.out
+        while True:
+            written = self.engine.preview(command, out, key)
+            if written < len(out):
+                return out[:written].copy()
+            out = np.zeros(8 * len(out), EVENT)
+
+    def _liquidation(self, state: UnitState | None, number: int) -> Decimal | None:
+        if state is None or number >= len(self.contracts):
+            return None
+        contract = self.contracts[number]
+        mark = liquidation_mark(state, contract.row, contract.grid.value_units)
+        return None if mark is None else contract.grid.mark(mark)
+
+    # Orders ------------------------------------------------------------------------------------
+
+    def send_order(self, command: NDArray[np.void]) -> OrderResult:
+        """Apply a new order, a close or an amendment and say what became of it."""
+        side = self._side(command)
+        return self._order_of(command, self.send(command), side)
+
+    def _side(self, command: NDArray[np.void]) -> int:
+        """The side of the order that a command makes or changes, known before it is applied."""
+        row = command[0]
+        if row["kind"] == Kind.CLOSE_POSITION:
+            account, isolation_id = int(row["account"]), int(row["isolation_id"])
+            unit = self.unit(account, isolation_id) if account < self.engine.accounts else None
+            state = unit_state(unit, int(row["contract"]))
+            return int(Side.SELL if state.qty_lots > 0 else Side.BUY)
+        if row["kind"] == Kind.AMEND:
+            order = self.engine.order(int(row["order_id"]))
+            return int(order["side"]) if order else 0
+        return int(row["side"])
+
+    def _order_of(
+        self, command: NDArray[np.void], events: NDArray[np.void], side: int
+    ) -> OrderResult:
+        row = command[0]
+        amends = row["kind"] == Kind.AMEND
+        own = events[events["kind"] == (EventKind.AMENDED if amends else EventKind.ACCEPTED)]
+        if amends:
+            own = own[own["order_id"] == row["order_id"]]
+        order_id, number = int(own["order_id"][0]), int(own["contract"][0])
+        live = self.engine.order(order_id) if amends else None
+        return order_result(
+            events,
+            order_id=order_id,
+            contract=self.contracts[number],
+            side=side,
+            client_order_id=int(live["client_order_id"] if live else row["client_order_id"]),
+            order_type=int(OrderType.LIMIT if amends else row["order_type"]),
+            time_in_force=int(row["time_in_force"]),
+        )
+
+
+# Words and numbers of a caller ------------------------------------------------------------------
+
+
+def known(value: str | int, table: dict[str, Any], what: str, code: Code) -> int:
+    """The number of a word; raises Unknown with the venue's code."""
+    try:
+        return commands.word(value, table, what)
+    except (ValueError, TypeError) as error:
+        raise Unknown(code, str(error)) from None
+
+
+def currency(value: str) -> int:
+    """The number of "USD" or "USDC"; raises Unknown (211)."""
+    return known(value, commands.CURRENCIES, "currency", Code.INVALID_CURRENCY)
+
+
+def _on_grid(value: Number, step: Decimal, what: str, code: Code, name: str) -> int:
+    try:
+        return to_steps(value, step, what)
+    except NotOnGrid as error:
+        raise OffGrid(code, error, what, name) from None
+
+
+def price_ticks(contract: Contract, price: Number, what: str = "price") -> int:
+    """Ticks of an order price in USD; raises OffGrid (308) with the two nearest prices."""
+    step = contract.grid.tick
+    return _on_grid(price, step, what, Code.INVALID_PRICE, f"{contract.symbol}'s tick")
+
+
+def mark_ticks(contract: Contract, price: Number) -> int:
+    """Mark ticks of a mark in USD; raises OffGrid (308)."""
+    step = contract.grid.mark_tick
+    return _on_grid(price, step, "mark", Code.INVALID_PRICE, f"{contract.symbol}'s mark tick")
+
+
+def qty_lots(contract: Contract, quantity: Number) -> int:
+    """Lots of a size in base units; raises OffGrid (213) with the two nearest sizes."""
+    step = contract.grid.lot
+    name = f"{contract.symbol}'s lot"
+    return _on_grid(quantity, step, "quantity", Code.INVALID_ORDER_QTY, name)
+
+
+def money(amount: Number, what: str = "amount") -> int:
+    """Money units of an amount; raises OffGrid (40001)."""
+    return _on_grid(amount, MONEY_STEP, what, Code.INVALID_ARGUMENT, "the money unit")
+
+
+def rate_e9(rate: Number) -> int:
+    """A rate in e-9; raises OffGrid (40001)."""
+    return _on_grid(rate, Decimal("1e-9"), "rate", Code.INVALID_ARGUMENT, "rates")
+
+
+def largest(accepted: Callable[[int], bool], low: int, high: int) -> int:
+    """A count between low and high that is accepted while one more is not; 0 when `low` is not.
+
+    Bisection keeps both ends true, so the answer is maximal whatever lies between.
+    """
+    if high < low or not accepted(low):
+        return 0
+    if accepted(high):
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if accepted(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def as_batch(batch: NDArray[np.void]) -> NDArray[np.void]:
+    """A one-dimensional contiguous COMMAND array, or TypeError."""
+    array = np.atleast_1d(np.asarray(batch))
+    if array.dtype != COMMAND:
+        if array.size:
+            raise TypeError(f"commands must have dtype perpcore.COMMAND, not {array.dtype}")
+        array = np.zeros(0, COMMAND)
+    if array.ndim != 1:
+        raise TypeError(f"commands must be a (n,) array, not of shape {array.shape}")
+    return np.ascontiguousarray(array)
