@@ -133,12 +133,9 @@ cdef inline void pool_prefetch_order(const OrderPool* pool, uint64_t order_id) n
         prefetch(&pool.orders[(entry >> 32) - 1])
 
 
-cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo) noexcept nogil:
-    """A slot registered under `order_id`, which is not live; NONE when the pool is full.
-
-    Only order_id is set; the caller fills the rest.
-    """
-    cdef uint64_t at
+cdef inline uint32_t pool_take_at(
+        OrderPool* pool, uint64_t at, uint64_t order_id, UndoLog* undo) noexcept nogil:
+    """pool_take, when pool_entry has just said that `order_id` belongs into the empty entry `at`."""
     cdef uint32_t slot = pool.state.free_head
     if slot == NONE and pool.state.fresh == pool.capacity:
         return NONE
@@ -151,24 +148,27 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
     pool.state.live_count += 1
     undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
     pool.orders[slot].order_id = order_id
-    at = pool_home(pool, pool_tag(order_id))
-    while pool.ids[at] != 0:
-        at = (at + 1) & pool.id_mask
     undo_save(undo, &pool.ids[at], sizeof(uint64_t))
     pool.ids[at] = pool_tag(order_id) | (<uint64_t>slot + 1) << 32
     return slot
 
 
-cdef inline void pool_forget(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Take the slot's id out of the index and close the gap, so that no tombstones pile up."""
-    cdef uint32_t tag = pool_tag(pool.orders[slot].order_id)
-    cdef uint64_t mine = tag | (<uint64_t>slot + 1) << 32
-    cdef uint64_t hole = pool_home(pool, tag)
-    cdef uint64_t at, entry
-    while pool.ids[hole] != mine:
-        CHECK(pool.ids[hole] != 0)
-        hole = (hole + 1) & pool.id_mask
-    at = hole
+cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo) noexcept nogil:
+    """A slot registered under `order_id`, which is not live; NONE when the pool is full.
+
+    Only order_id is set; the caller fills the rest.
+    """
+    cdef uint64_t at = pool_home(pool, pool_tag(order_id))
+    while pool.ids[at] != 0:
+        at = (at + 1) & pool.id_mask
+    return pool_take_at(pool, at, order_id, undo)
+
+
+cdef inline void pool_release_at(OrderPool* pool, uint64_t at, UndoLog* undo) noexcept nogil:
+    """Recycle the slot of entry `at` and close the gap there, so that no tombstones pile up."""
+    cdef uint32_t slot = <uint32_t>(pool.ids[at] >> 32) - 1
+    cdef uint64_t hole = at
+    cdef uint64_t entry
     while True:
         at = (at + 1) & pool.id_mask
         entry = pool.ids[at]
@@ -181,16 +181,23 @@ cdef inline void pool_forget(OrderPool* pool, uint32_t slot, UndoLog* undo) noex
             hole = at
     undo_save(undo, &pool.ids[hole], sizeof(uint64_t))
     pool.ids[hole] = 0
-
-
-cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Unregister the id and recycle the slot; the order rests in no book any more."""
-    pool_forget(pool, slot, undo)
     undo_save(undo, &pool.state, sizeof(PoolState))
     undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
     pool.state.live_count -= 1
+
+
+cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Unregister the id and recycle the slot; the order rests in no book any more."""
+    cdef uint32_t tag = pool_tag(pool.orders[slot].order_id)
+    cdef uint64_t mine = tag | (<uint64_t>slot + 1) << 32
+    cdef uint64_t at = pool_home(pool, tag)
+    while pool.ids[at] != mine:
+        # A slot that is not registered would be released twice.
+        CHECK(pool.ids[at] != 0)
+        at = (at + 1) & pool.id_mask
+    pool_release_at(pool, at, undo)
 
 
 # ---- book ---------------------------------------------------------------------------------------
