@@ -306,6 +306,7 @@ SENTENCES: dict[Code, Sentence] = {
         f"the mark of {c.symbol} is older than the contract allows: wait for the next mark"
     ),
     _C.DUPLICATE_CLIENT_ORDER_ID: _duplicate,
+    _C.INVALID_ORDER_ID: _order_id,
     _C.PRICE_ABOVE_LIMIT: lambda c: f"{_band(c)}{c.nearest_price} or below",
     _C.PRICE_BELOW_LIMIT: lambda c: f"{_band(c)}{c.nearest_price} or above",
     _C.FAR_AWAY_PRICE: lambda c: f"{_band(c)}{c.nearest_price}",

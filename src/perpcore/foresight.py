@@ -7,6 +7,7 @@ into the unit's state before gives its state after, exactly: whole numbers, no e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,9 @@ def trigger_rate(terms: np.void, lots: int) -> tuple[int, int]:
     num, den = (1, leverage) if unit_rate * leverage <= _E15 else (min(unit_rate, _E15), _E15)
     share = int(terms["maintenance_share_e4"])
     reserve = int(terms["taker_fee_e9"]) + int(terms["liquidation_fee_e9"])
-    return share * num * _E9 + reserve * _E4 * den, _E4 * _E9 * den
+    num, den = share * num * _E9 + reserve * _E4 * den, _E4 * _E9 * den
+    common = gcd(num, den)
+    return num // common, den // common
 
 
 def liquidation_mark(state: UnitState, terms: np.void, value_units: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -96,7 +96,7 @@ class OrderResult:
     fills: tuple[Fill, ...]
     fees: Decimal
     reserved: Decimal
-    events: NDArray[np.void]
+    events: NDArray[np.void] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Preview:
     margin_after: Decimal | None
     liquidation_price_before: Decimal | None
     liquidation_price_after: Decimal | None
-    events: NDArray[np.void]
+    events: NDArray[np.void] = field(repr=False, compare=False)
 
     @property
     def ok(self) -> bool:

@@ -1,0 +1,60 @@
+# make demo: a venue through a crash, with a report in out/.   make test: the whole test suite.
+# Both make their own .venv and install what they need; a C++ compiler and Python >= 3.11 suffice.
+# Others: bench, bench-quick, rules, lint, clean.   make PYTHON=python3.12 test picks a Python.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: demo test bench bench-quick rules lint clean FORCE
+
+PYTHON ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --quiet
+BUILD_TOOLS := "scikit-build-core>=0.11" "Cython>=3.1,<3.4" "cmake>=3.21" ninja
+# The interpreted part is used where it lies: only its list of files matters, not their contents.
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cython -type f 2>/dev/null) $(VENV)/files.list
+
+demo: $(VENV)/demo.stamp
+	$(VENV)/bin/perpcore cascade --out out
+
+test: $(VENV)/test.stamp
+	$(RUN) -m pytest -q
+
+bench: $(VENV)/test.stamp
+	$(RUN) -m pytest benchmarks -q --benchmark-only
+
+bench-quick: $(VENV)/test.stamp
+	$(RUN) benchmarks/guard.py
+
+# Every rule of the venue is cited by a test; prints which.
+rules: $(VENV)/test.stamp
+	$(RUN) tests/rules.py
+
+lint: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/cython-lint --max-line-length 100 cython
+	$(VENV)/bin/mypy
+	$(RUN) -m mypy.stubtest --allowlist tests/typing/allowlist.txt \
+	  perpcore.codes perpcore.margin perpcore.book perpcore.engine
+
+clean:
+	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+
+$(VENV)/bin/python:
+	@.ci/make-venv "$(VENV)" "$(PYTHON)"
+
+$(VENV)/build.stamp: $(VENV)/bin/python
+	$(PIP) install $(BUILD_TOOLS)
+	@touch $@
+
+$(VENV)/files.list: FORCE | $(VENV)/bin/python
+	@find src -type f ! -name '*.pyc' | LC_ALL=C sort >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(VENV)/demo.stamp: $(VENV)/build.stamp $(SOURCES)
+	$(PIP) install --no-build-isolation --editable ".[report]"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/demo.stamp
+	$(PIP) install --no-build-isolation --editable ".[test,bench]"
+	@touch $@
