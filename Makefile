@@ -32,7 +32,7 @@ rules: $(VENV)/test.stamp
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/cython-lint --max-line-length 100 cython
+	PATH="$(abspath $(VENV))/bin:$$PATH" cython-lint --max-line-length 100 cython
 	$(VENV)/bin/mypy
 	$(RUN) -m mypy.stubtest --allowlist tests/typing/allowlist.txt \
 	  perpcore.codes perpcore.margin perpcore.book perpcore.engine
@@ -41,7 +41,7 @@ clean:
 	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
 $(VENV)/bin/python:
-	@.ci/make-venv "$(VENV)" "$(PYTHON)"
+	@scripts/make-venv "$(VENV)" "$(PYTHON)"
 
 $(VENV)/build.stamp: $(VENV)/bin/python
 	$(PIP) install $(BUILD_TOOLS)

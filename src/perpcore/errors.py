@@ -81,6 +81,15 @@ class Unknown(Rejected, LookupError, ValueError):
     """
 
 
+# Two names have the number of the first administrative kind; the later one says what it does.
+_KINDS = {
+    int(number): name.lower().replace("_", " ") for name, number in Kind.__members__.items()
+}
+_ON_CONTRACT = (
+    Kind.NEW_ORDER, Kind.CLOSE_POSITION, Kind.SET_LEVERAGE, Kind.ADD_MARGIN, Kind.REMOVE_MARGIN,
+)
+
+
 @dataclass(frozen=True)
 class Context:
     """What a message may speak of: the command, its REJECT event, and the names of both."""
@@ -96,13 +105,19 @@ class Context:
     @property
     def where(self) -> str:
         """'this BUY of 0.05 BTCUSD-PERP by ann', or the kind of command where it is no order."""
-        kind = Kind(self["kind"])
-        text = kind.name.lower().replace("_", " ")
+        kind = self["kind"]
+        if kind >= Kind.ADMIN_FIRST:
+            return f"{self.kind} by administration"
         if kind == Kind.NEW_ORDER and self.contract is not None:
             side = {int(Side.BUY): "BUY", int(Side.SELL): "SELL"}.get(self["side"], "order")
             return f"this {side} of {self.size} {self.symbol} by {self.who}"
-        on = f" on {self.symbol}" if self.contract is not None and self["contract"] else ""
-        return f"this {text}{on} by {self.who}"
+        on = f" on {self.symbol}" if self.contract is not None and kind in _ON_CONTRACT else ""
+        return f"this {self.kind}{on} by {self.who}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of command in words: 'cancel all'."""
+        return _KINDS.get(self["kind"], str(self["kind"]))
 
     @property
     def symbol(self) -> str:
@@ -255,7 +270,7 @@ def _quantity(c: Context) -> str:
 SENTENCES: dict[Code, Sentence] = {
     _C.UNKNOWN_COMMAND: lambda c: f"{c['kind']} is no kind of command: use perpcore.commands",
     _C.NOT_ADMINISTRATION: lambda c: (
-        f"{Kind(c['kind']).name} needs the administration's capability: use the Admin object that "
+        f"the command {c.kind!r} needs the administration's capability: use the Admin object that "
         "was made with the venue"
     ),
     _C.TIME_GOES_BACK: lambda c: (
