@@ -13,7 +13,7 @@ from perpcore.pricemap cimport (
     pricemap_init, pricemap_insert, pricemap_min, pricemap_next, pricemap_prefault,
 )
 from perpcore.records cimport NONE
-from perpcore.undo cimport UndoLog, undo_save
+from perpcore.undo cimport UndoLog, undo_on, undo_save
 
 cdef enum:
     BOOK_BUY = 0
@@ -37,10 +37,11 @@ cdef struct PoolState:
 
 cdef struct OrderPool:
     PoolState state
-    BookOrder* orders
-    uint64_t* ids                # tag | (slot + 1) << 32, 0: empty; see pool_tag
-    uint64_t id_mask             # entries - 1
-    int id_shift                 # 64 - log2(lines of 8 entries)
+    BookOrder* orders            # the start of the arena
+    uint32_t* heads              # by hash of the id: slot + 1, 0: none; 4 to 8 a slot
+    uint32_t* chain              # by slot: slot + 1 of the next order with the same hash, 0: none
+    uint64_t arena_bytes
+    int id_shift                 # 64 - log2(lines of 16 heads)
     uint32_t capacity            # slots
 
 # The part that changes; saved whole.
@@ -51,105 +52,101 @@ cdef struct BookTotals:
 cdef struct Book:
     BookTotals totals
     int64_t max_ticks            # highest price
-    PriceMap bids                # key = max_ticks - price
-    PriceMap asks                # key = price
+    PriceMap sides[2]            # buys: key = max_ticks - price; sells: key = price
 
 
 # ---- order pool ---------------------------------------------------------------------------------
 
 cdef inline void pool_free(OrderPool* pool) noexcept nogil:
-    arena_free(pool.orders, <uint64_t>pool.capacity * sizeof(BookOrder))
-    arena_free(pool.ids, (pool.id_mask + 1) * sizeof(uint64_t))
+    arena_free(pool.orders, pool.arena_bytes)
     memset(pool, 0, sizeof(OrderPool))
 
 
 cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
-    """Empty pool of `capacity` slots (below 2^31) with an id index of 2 to 4 times that; 0 or -1."""
+    """Empty pool of `capacity` slots (below 2^31) and the index of their ids; 0 or -1."""
     cdef int line_bits = 1
     memset(pool, 0, sizeof(OrderPool))
     if capacity == 0 or capacity >= (<uint32_t>1 << 31):
         return -1
-    while (<uint64_t>8 << line_bits) < 2 * <uint64_t>capacity:
+    # Heads are many, so that nearly every chain is one order long and branches are foreseen.
+    while (<uint64_t>16 << line_bits) < 4 * <uint64_t>capacity:
         line_bits += 1
     pool.capacity = capacity
-    pool.id_mask = (<uint64_t>8 << line_bits) - 1
     pool.id_shift = 64 - line_bits
     pool.state.free_head = NONE
-    pool.orders = <BookOrder*>arena_alloc(<uint64_t>capacity * sizeof(BookOrder))
-    pool.ids = <uint64_t*>arena_alloc((pool.id_mask + 1) * sizeof(uint64_t))
-    if pool.orders == NULL or pool.ids == NULL:
-        pool_free(pool)
+    # One arena, so that all three parts can share huge pages.
+    pool.arena_bytes = (
+        ((<uint64_t>16 << line_bits) + capacity) * sizeof(uint32_t)
+        + (<uint64_t>capacity + 2) * sizeof(BookOrder))
+    pool.orders = <BookOrder*>arena_alloc(pool.arena_bytes)
+    if pool.orders == NULL:
         return -1
+    # Two orders a line: heads start on a line for an even number of slots.
+    pool.heads = <uint32_t*>(pool.orders + ((<uint64_t>capacity + 1) & ~<uint64_t>1))
+    pool.chain = pool.heads + (<uint64_t>16 << line_bits)
     return 0
 
 
 cdef inline void pool_prefault(OrderPool* pool) noexcept nogil:
     """Commit all of the pool now, so that no later command pays a page fault for it."""
-    arena_prefault(pool.orders, <uint64_t>pool.capacity * sizeof(BookOrder))
-    arena_prefault(pool.ids, (pool.id_mask + 1) * sizeof(uint64_t))
+    arena_prefault(pool.orders, pool.arena_bytes)
 
 
-cdef inline uint32_t pool_tag(uint64_t order_id) noexcept nogil:
-    """32 bits of an id. Ids that differ only in their low half keep different tags, and eight
-    consecutive ids keep eight consecutive places."""
-    return <uint32_t>order_id ^ (<uint32_t>(order_id >> 32) * <uint32_t>0x9E3779B1)
+cdef inline uint32_t* pool_place(const OrderPool* pool, uint64_t order_id) noexcept nogil:
+    """Head of the id's chain: 16 consecutive ids share one cache line, lines are spread evenly."""
+    cdef uint64_t line = ((order_id >> 4) * <uint64_t>0x9E3779B97F4A7C15) >> pool.id_shift
+    return &pool.heads[(line << 4) | (order_id & 15)]
 
 
-cdef inline uint64_t pool_home(const OrderPool* pool, uint32_t tag) noexcept nogil:
-    """First entry to look at: eight consecutive tags share one line, lines are spread evenly."""
-    cdef uint64_t line = (<uint64_t>(tag >> 3) * <uint64_t>0x9E3779B97F4A7C15) >> pool.id_shift
-    return (line << 3) | (tag & 7)
-
-
-cdef inline uint64_t pool_entry(const OrderPool* pool, uint64_t order_id) noexcept nogil:
-    """Index of the id's entry, or of the empty one where it would go."""
-    cdef uint32_t tag = pool_tag(order_id)
-    cdef uint64_t at = pool_home(pool, tag)
-    cdef uint64_t entry
-    while True:
-        entry = pool.ids[at]
-        if entry == 0:
-            return at
-        if <uint32_t>entry == tag and pool.orders[(entry >> 32) - 1].order_id == order_id:
-            return at
-        at = (at + 1) & pool.id_mask
+cdef inline uint32_t pool_find_at(
+        const OrderPool* pool, const uint32_t* place, uint64_t order_id) noexcept nogil:
+    """pool_find, when the id's place is known already."""
+    # 0 becomes NONE; a slot is below NONE.
+    cdef uint32_t slot = place[0] - 1
+    while slot != NONE and pool.orders[slot].order_id != order_id:
+        slot = pool.chain[slot] - 1
+    return slot
 
 
 cdef inline uint32_t pool_find(const OrderPool* pool, uint64_t order_id) noexcept nogil:
-    """Slot of a live order, or NONE. The index is at most half full, so a search ends early."""
-    return <uint32_t>(pool.ids[pool_entry(pool, order_id)] >> 32) - 1
+    """Slot of a live order, or NONE."""
+    return pool_find_at(pool, pool_place(pool, order_id), order_id)
 
 
 cdef inline void pool_prefetch_id(const OrderPool* pool, uint64_t order_id) noexcept nogil:
-    """Start loading the id's entry, for a command some places ahead."""
-    prefetch(&pool.ids[pool_home(pool, pool_tag(order_id))])
+    """Start loading the id's place, for a command some places ahead."""
+    prefetch(pool_place(pool, order_id))
 
 
 cdef inline void pool_prefetch_order(const OrderPool* pool, uint64_t order_id) noexcept nogil:
-    """Start loading the order, once its entry has arrived; a guess that may miss."""
-    cdef uint64_t entry = pool.ids[pool_home(pool, pool_tag(order_id))]
-    # An empty entry would lead before the first order.
-    if entry != 0:
-        prefetch(&pool.orders[(entry >> 32) - 1])
+    """Start loading the order, once its place has arrived; nothing depends on the guess."""
+    cdef uint32_t slot = pool_place(pool, order_id)[0] - 1
+    if slot != NONE:
+        prefetch(&pool.orders[slot])
+        prefetch(&pool.chain[slot])
 
 
 cdef inline uint32_t pool_take_at(
-        OrderPool* pool, uint64_t at, uint64_t order_id, UndoLog* undo) noexcept nogil:
-    """pool_take, when pool_entry has just said that `order_id` belongs into the empty entry `at`."""
+        OrderPool* pool, uint32_t* place, uint64_t order_id, UndoLog* undo) noexcept nogil:
+    """pool_take, when the id's place is known already."""
     cdef uint32_t slot = pool.state.free_head
     if slot == NONE and pool.state.fresh == pool.capacity:
         return NONE
-    undo_save(undo, &pool.state, sizeof(PoolState))
+    if undo_on(undo):
+        undo_save(undo, &pool.state, sizeof(PoolState))
     if slot != NONE:
         pool.state.free_head = pool.orders[slot].next
     else:
         slot = pool.state.fresh
         pool.state.fresh += 1
     pool.state.live_count += 1
-    undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+    if undo_on(undo):
+        undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+        undo_save(undo, &pool.chain[slot], sizeof(uint32_t))
+        undo_save(undo, place, sizeof(uint32_t))
     pool.orders[slot].order_id = order_id
-    undo_save(undo, &pool.ids[at], sizeof(uint64_t))
-    pool.ids[at] = pool_tag(order_id) | (<uint64_t>slot + 1) << 32
+    pool.chain[slot] = place[0]
+    place[0] = slot + 1
     return slot
 
 
@@ -158,53 +155,31 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
 
     Only order_id is set; the caller fills the rest.
     """
-    cdef uint64_t at = pool_home(pool, pool_tag(order_id))
-    while pool.ids[at] != 0:
-        at = (at + 1) & pool.id_mask
-    return pool_take_at(pool, at, order_id, undo)
+    return pool_take_at(pool, pool_place(pool, order_id), order_id, undo)
 
 
-cdef inline void pool_release_at(OrderPool* pool, uint64_t at, UndoLog* undo) noexcept nogil:
-    """Recycle the slot of entry `at` and close the gap there, so that no tombstones pile up."""
-    cdef uint32_t slot = <uint32_t>(pool.ids[at] >> 32) - 1
-    cdef uint64_t hole = at
-    cdef uint64_t entry
-    while True:
-        at = (at + 1) & pool.id_mask
-        entry = pool.ids[at]
-        if entry == 0:
-            break
-        # An entry may move back to the hole only if its home is not after the hole.
-        if ((at - pool_home(pool, <uint32_t>entry)) & pool.id_mask) >= ((at - hole) & pool.id_mask):
-            undo_save(undo, &pool.ids[hole], sizeof(uint64_t))
-            pool.ids[hole] = entry
-            hole = at
-    undo_save(undo, &pool.ids[hole], sizeof(uint64_t))
-    pool.ids[hole] = 0
-    undo_save(undo, &pool.state, sizeof(PoolState))
-    undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Unregister the id and recycle the slot; the order rests in no book any more."""
+    cdef uint32_t* place = pool_place(pool, pool.orders[slot].order_id)
+    while place[0] != slot + 1:
+        # A slot that is not registered would be released twice.
+        CHECK(place[0] != 0)
+        place = &pool.chain[place[0] - 1]
+    if undo_on(undo):
+        undo_save(undo, place, sizeof(uint32_t))
+        undo_save(undo, &pool.state, sizeof(PoolState))
+        undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+    place[0] = pool.chain[slot]
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
     pool.state.live_count -= 1
 
 
-cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Unregister the id and recycle the slot; the order rests in no book any more."""
-    cdef uint32_t tag = pool_tag(pool.orders[slot].order_id)
-    cdef uint64_t mine = tag | (<uint64_t>slot + 1) << 32
-    cdef uint64_t at = pool_home(pool, tag)
-    while pool.ids[at] != mine:
-        # A slot that is not registered would be released twice.
-        CHECK(pool.ids[at] != 0)
-        at = (at + 1) & pool.id_mask
-    pool_release_at(pool, at, undo)
-
-
 # ---- book ---------------------------------------------------------------------------------------
 
 cdef inline void book_free(Book* b) noexcept nogil:
-    pricemap_free(&b.bids)
-    pricemap_free(&b.asks)
+    pricemap_free(&b.sides[BOOK_BUY])
+    pricemap_free(&b.sides[BOOK_SELL])
 
 
 cdef inline int book_init(Book* b, int64_t max_ticks, uint32_t page_capacity) noexcept nogil:
@@ -214,8 +189,8 @@ cdef inline int book_init(Book* b, int64_t max_ticks, uint32_t page_capacity) no
     """
     memset(b, 0, sizeof(Book))
     b.max_ticks = max_ticks
-    if (pricemap_init(&b.bids, max_ticks, page_capacity) != 0
-            or pricemap_init(&b.asks, max_ticks, page_capacity) != 0):
+    if (pricemap_init(&b.sides[BOOK_BUY], max_ticks, page_capacity) != 0
+            or pricemap_init(&b.sides[BOOK_SELL], max_ticks, page_capacity) != 0):
         book_free(b)
         return -1
     return 0
@@ -223,17 +198,19 @@ cdef inline int book_init(Book* b, int64_t max_ticks, uint32_t page_capacity) no
 
 cdef inline void book_prefault(Book* b, uint64_t limit_bytes) noexcept nogil:
     """Commit the first limit_bytes of each side's levels."""
-    pricemap_prefault(&b.bids, limit_bytes)
-    pricemap_prefault(&b.asks, limit_bytes)
+    pricemap_prefault(&b.sides[BOOK_BUY], limit_bytes)
+    pricemap_prefault(&b.sides[BOOK_SELL], limit_bytes)
 
 
 cdef inline PriceMap* book_side(Book* b, int side) noexcept nogil:
-    return &b.bids if side == BOOK_BUY else &b.asks
+    return &b.sides[side]
 
 
 cdef inline int64_t book_key(const Book* b, int side, int64_t price_ticks) noexcept nogil:
-    """Key of a price on a side, and back: the mirror is its own inverse."""
-    return b.max_ticks - price_ticks if side == BOOK_BUY else price_ticks
+    """Key of a price on a side, and back: max_ticks - price for a buy, price for a sell."""
+    # Sides come at random, so this has no branch: ~price + max_ticks + 1 is max_ticks - price.
+    cdef int64_t mirror = <int64_t>side - 1
+    return (price_ticks ^ mirror) + ((b.max_ticks + 1) & mirror)
 
 
 cdef inline int64_t book_best(Book* b, int side) noexcept nogil:
@@ -276,17 +253,20 @@ cdef inline void book_insert(Book* b, OrderPool* pool, uint32_t slot, UndoLog* u
     cdef int side = order.price_side & 1
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
     cdef Cell* level = pricemap_insert(book_side(b, side), key, undo)
-    undo_save(undo, order, sizeof(BookOrder))
-    undo_save(undo, level, sizeof(Cell))
-    undo_save(undo, &b.totals, sizeof(BookTotals))
-    order.next = NONE
     # Lots of a level that has orders are never 0.
-    if level.qty_lots == 0:
+    cdef bint is_first = level.qty_lots == 0
+    if undo_on(undo):
+        undo_save(undo, order, sizeof(BookOrder))
+        undo_save(undo, level, sizeof(Cell))
+        undo_save(undo, &b.totals, sizeof(BookTotals))
+        if not is_first:
+            undo_save(undo, &pool.orders[level.tail], sizeof(BookOrder))
+    order.next = NONE
+    if is_first:
         order.prev = NONE
         level.head = slot
     else:
         order.prev = level.tail
-        undo_save(undo, &pool.orders[level.tail], sizeof(BookOrder))
         pool.orders[level.tail].next = slot
     level.tail = slot
     level.qty_lots += order.qty_lots
@@ -304,24 +284,28 @@ cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* u
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
     cdef PriceMap* levels = book_side(b, side)
     cdef Cell* level = pricemap_cell(levels, key)
-    undo_save(undo, &b.totals, sizeof(BookTotals))
+    cdef uint32_t before = order.prev, after = order.next
+    if undo_on(undo):
+        undo_save(undo, &b.totals, sizeof(BookTotals))
+        undo_save(undo, level, sizeof(Cell))
+        if before != NONE:
+            undo_save(undo, &pool.orders[before], sizeof(BookOrder))
+        if after != NONE:
+            undo_save(undo, &pool.orders[after], sizeof(BookOrder))
     b.totals.qty_lots[side] -= order.qty_lots
     b.totals.order_count[side] -= 1
-    if order.prev == NONE and order.next == NONE:
+    level.qty_lots -= order.qty_lots
+    if before != NONE:
+        pool.orders[before].next = after
+    elif after != NONE:
+        level.head = after
+    else:
         pricemap_erase(levels, key, undo)
         return
-    undo_save(undo, level, sizeof(Cell))
-    level.qty_lots -= order.qty_lots
-    if order.prev == NONE:
-        level.head = order.next
+    if after != NONE:
+        pool.orders[after].prev = before
     else:
-        undo_save(undo, &pool.orders[order.prev], sizeof(BookOrder))
-        pool.orders[order.prev].next = order.next
-    if order.next == NONE:
-        level.tail = order.prev
-    else:
-        undo_save(undo, &pool.orders[order.next], sizeof(BookOrder))
-        pool.orders[order.next].prev = order.prev
+        level.tail = before
 
 
 cdef inline void book_reduce(
@@ -330,9 +314,10 @@ cdef inline void book_reduce(
     cdef BookOrder* order = &pool.orders[slot]
     cdef int side = order.price_side & 1
     cdef Cell* level = pricemap_cell(book_side(b, side), book_key(b, side, order.price_side >> 1))
-    undo_save(undo, order, sizeof(BookOrder))
-    undo_save(undo, level, sizeof(Cell))
-    undo_save(undo, &b.totals, sizeof(BookTotals))
+    if undo_on(undo):
+        undo_save(undo, order, sizeof(BookOrder))
+        undo_save(undo, level, sizeof(Cell))
+        undo_save(undo, &b.totals, sizeof(BookTotals))
     order.qty_lots -= lots
     level.qty_lots -= lots
     b.totals.qty_lots[side] -= lots

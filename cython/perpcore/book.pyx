@@ -80,7 +80,8 @@ cdef struct Matcher:
     Book book
     OrderPool pool
     UndoLog undo
-    BookTrade* trades            # of the command in hand; one per resting order is enough
+    BookTrade* end               # where the next trade goes
+    BookTrade* trades            # of one command; one per resting order is enough
     uint64_t trades_bytes
 
 # The order in hand on its walk through the other side.
@@ -88,8 +89,7 @@ cdef struct Taker:
     uint64_t order_id
     int64_t left_lots
     int64_t limit_key            # last key of the other side that it reaches
-    BookTrade* trades
-    uint64_t trade_count
+    BookTrade* first             # its first trade
     uint32_t owner
     uint32_t stp
     int maker_side
@@ -156,8 +156,8 @@ cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key) noexce
             taken = order.qty_lots
         else:
             taken = order.qty_lots if order.qty_lots < t.left_lots else t.left_lots
-            trade = &t.trades[t.trade_count]
-            t.trade_count += 1
+            trade = m.end
+            m.end += 1
             trade.taker_order_id = t.order_id
             trade.maker_order_id = order.order_id
             trade.price_ticks = price_ticks
@@ -198,11 +198,11 @@ cdef void walk(Matcher* m, Taker* t) noexcept nogil:
             return
 
 
-cdef int verdict(const Taker* t, int time_in_force) noexcept nogil:
+cdef int verdict(const Matcher* m, const Taker* t, int time_in_force) noexcept nogil:
     """Code of a finished walk: 0, or the refusal that undoes it (SPEC O1, O3)."""
     if time_in_force == FOK and t.left_lots != 0:
         return FOK_NOT_FILLED
-    if t.trade_count != 0:
+    if m.end != t.first:
         return OK
     if t.stopped:
         # BOTH has cancelled an order: that stands, and the taker ends with it.
@@ -240,9 +240,9 @@ cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
     if slot != NONE:
         book_remove(&m.book, &m.pool, slot, &m.undo)
     walk(m, t)
-    code = verdict(t, time_in_force)
+    code = verdict(m, t, time_in_force)
     if code != OK:
-        t.trade_count = 0
+        m.end = t.first
         if undoable:
             undo_rollback_to(&m.undo, mark)
     elif t.left_lots != 0 and time_in_force == GTC and not t.stopped:
@@ -277,79 +277,70 @@ cdef inline int effective_tif(const BookCommand* c) noexcept nogil:
     return c.time_in_force
 
 
-cdef inline void start(Taker* t, Matcher* m, const BookCommand* c, int side, uint32_t owner,
-                       BookTrade* trades) noexcept nogil:
+cdef inline bint reaches(const Matcher* m, int maker_side, int64_t limit_key) noexcept nogil:
+    # Empty is -1, the largest unsigned key.
+    return <uint64_t>m.book.sides[maker_side].state.min_tick <= <uint64_t>limit_key
+
+
+cdef int enter(Matcher* m, const BookCommand* c, int side, uint32_t owner, int64_t limit_key,
+               uint32_t slot, int time_in_force) noexcept nogil:
+    """An order whose limit reaches the other side; slot: what it replaces, or NONE."""
+    cdef Taker t
+    if c.flags & POST_ONLY:
+        return POST_ONLY_WOULD_TAKE
     t.order_id = c.order_id
     t.left_lots = c.qty_lots
-    t.maker_side = 1 - side
-    t.limit_key = m.book.max_ticks
-    if c.order_type != MARKET:
-        t.limit_key = book_key(&m.book, t.maker_side, c.price_ticks)
-    t.trades = trades
-    t.trade_count = 0
+    t.limit_key = limit_key
+    t.first = m.end
     t.owner = owner
     t.stp = c.stp
+    t.maker_side = 1 - side
     t.stopped = False
+    return cross(m, c, &t, slot, time_in_force)
 
 
-cdef inline int without_cross(const BookCommand* c, int time_in_force) noexcept nogil:
-    """Code of an order that reaches nothing: only GTC may rest."""
-    if time_in_force == GTC:
-        return OK
-    return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
-
-
-cdef inline bint reaches(Matcher* m, const Taker* t) noexcept nogil:
-    # Empty is -1, the largest unsigned key.
-    cdef int64_t key = pricemap_min(book_side(&m.book, t.maker_side))
-    return <uint64_t>key <= <uint64_t>t.limit_key
-
-
-cdef int apply_new(Matcher* m, const BookCommand* c, BookTrade* trades,
-                   uint64_t* trade_count) noexcept nogil:
-    cdef Taker t
-    cdef uint64_t at
-    cdef int code, side
-    cdef int time_in_force = effective_tif(c)
-    if c.side != BUY and c.side != SELL:
+cdef int apply_new(Matcher* m, const BookCommand* c) noexcept nogil:
+    cdef uint32_t* place
+    cdef int64_t limit_key
+    cdef int code, time_in_force = GTC
+    cdef int side = c.side - BUY
+    if <uint32_t>side > 1:
         return INVALID_SIDE
-    if c.order_type != LIMIT and c.order_type != MARKET:
-        return INVALID_ORDER_TYPE
-    code = check_terms(c, time_in_force)
-    if code != OK:
-        return code
-    side = c.side - BUY
-    if c.qty_lots < 1 or c.qty_lots > MAX_SIDE_LOTS - m.book.totals.qty_lots[side]:
+    # Nearly every order is a plain LIMIT GTC: its terms are seen to be right at once.
+    if c.order_type != LIMIT or c.time_in_force > GTC or c.flags | c.stp:
+        if c.order_type != LIMIT and c.order_type != MARKET:
+            return INVALID_ORDER_TYPE
+        time_in_force = effective_tif(c)
+        code = check_terms(c, time_in_force)
+        if code != OK:
+            return code
+    if <uint64_t>(c.qty_lots - 1) >= <uint64_t>(MAX_SIDE_LOTS - m.book.totals.qty_lots[side]):
         return INVALID_ORDER_QTY
+    limit_key = book_key(&m.book, 1 - side, c.price_ticks)
     if c.order_type == MARKET:
         if c.price_ticks != 0:
             return INVALID_PRICE
-    elif c.price_ticks < 1 or c.price_ticks > m.book.max_ticks:
+        limit_key = m.book.max_ticks
+    elif <uint64_t>(c.price_ticks - 1) >= <uint64_t>m.book.max_ticks:
         return INVALID_PRICE
-    at = pool_entry(&m.pool, c.order_id)
-    if m.pool.ids[at] != 0:
+    place = pool_place(&m.pool, c.order_id)
+    if pool_find_at(&m.pool, place, c.order_id) != NONE:
         return DUPLICATE_CLIENT_ORDER_ID
-    if time_in_force == GTC and m.pool.state.live_count == m.pool.capacity:
+    if m.pool.state.live_count == m.pool.capacity and time_in_force == GTC:
         return EXCEEDS_MAX_ORDERS
-    start(&t, m, c, side, c.owner, trades)
-    if reaches(m, &t):
-        if c.flags & POST_ONLY:
-            return POST_ONLY_WOULD_TAKE
-        code = cross(m, c, &t, NONE, time_in_force)
-        trade_count[0] = t.trade_count
-        return code
-    code = without_cross(c, time_in_force)
-    if code == OK:
-        rest(m, pool_take_at(&m.pool, at, c.order_id, &m.undo), c, c.qty_lots, side, c.owner)
-    return code
+    if reaches(m, 1 - side, limit_key):
+        return enter(m, c, side, c.owner, limit_key, NONE, time_in_force)
+    if time_in_force != GTC:
+        return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
+    rest(m, pool_take_at(&m.pool, place, c.order_id, &m.undo), c, c.qty_lots, side, c.owner)
+    return OK
 
 
-cdef int apply_replace(Matcher* m, const BookCommand* c, BookTrade* trades,
-                       uint64_t* trade_count) noexcept nogil:
+cdef int apply_replace(Matcher* m, const BookCommand* c) noexcept nogil:
     """Cancel and new in one step: side, owner and id stay, the place in the level does not."""
-    cdef Taker t
     cdef BookOrder* order
     cdef uint32_t slot
+    cdef int64_t limit_key
     cdef int code, side
     cdef int time_in_force = effective_tif(c)
     if c.side or c.order_type or c.owner:
@@ -366,35 +357,32 @@ cdef int apply_replace(Matcher* m, const BookCommand* c, BookTrade* trades,
         return INVALID_ORDER_QTY
     if c.price_ticks < 1 or c.price_ticks > m.book.max_ticks:
         return INVALID_PRICE
-    start(&t, m, c, side, order.owner, trades)
-    if reaches(m, &t):
-        if c.flags & POST_ONLY:
-            return POST_ONLY_WOULD_TAKE
-        code = cross(m, c, &t, slot, time_in_force)
-        trade_count[0] = t.trade_count
-        return code
-    code = without_cross(c, time_in_force)
-    if code == OK:
-        book_remove(&m.book, &m.pool, slot, &m.undo)
-        undo_save(&m.undo, order, sizeof(BookOrder))
-        rest(m, slot, c, c.qty_lots, side, order.owner)
-    return code
+    limit_key = book_key(&m.book, 1 - side, c.price_ticks)
+    if reaches(m, 1 - side, limit_key):
+        return enter(m, c, side, order.owner, limit_key, slot, time_in_force)
+    if time_in_force != GTC:
+        return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
+    book_remove(&m.book, &m.pool, slot, &m.undo)
+    undo_save(&m.undo, order, sizeof(BookOrder))
+    rest(m, slot, c, c.qty_lots, side, order.owner)
+    return OK
 
 
 cdef inline bint only_id_and_qty(const BookCommand* c) noexcept nogil:
-    return not (c.price_ticks or c.owner or c.flags or c.stp or c.side or c.order_type
-                or c.time_in_force)
+    # Bitwise, so that seven fields are one branch.
+    return (c.price_ticks | c.owner | c.flags | c.stp | c.side | c.order_type
+            | c.time_in_force) == 0
 
 
 cdef int apply_cancel(Matcher* m, const BookCommand* c) noexcept nogil:
-    cdef uint64_t at
-    if not only_id_and_qty(c) or c.qty_lots:
+    cdef uint32_t slot
+    if c.qty_lots or not only_id_and_qty(c):
         return INVALID_ARGUMENT
-    at = pool_entry(&m.pool, c.order_id)
-    if m.pool.ids[at] == 0:
+    slot = pool_find(&m.pool, c.order_id)
+    if slot == NONE:
         return INVALID_ORDER_ID
-    book_remove(&m.book, &m.pool, <uint32_t>(m.pool.ids[at] >> 32) - 1, &m.undo)
-    pool_release_at(&m.pool, at, &m.undo)
+    book_remove(&m.book, &m.pool, slot, &m.undo)
+    pool_release(&m.pool, slot, &m.undo)
     return OK
 
 
@@ -415,60 +403,61 @@ cdef int apply_reduce(Matcher* m, const BookCommand* c) noexcept nogil:
     return OK
 
 
-cdef int apply_one(Matcher* m, const BookCommand* c, BookTrade* trades,
-                   uint64_t* trade_count) noexcept nogil:
-    """Apply one command; `trades` has room for every order of the other side."""
-    trade_count[0] = 0
+cdef inline int apply_one(Matcher* m, const BookCommand* c) noexcept nogil:
+    """Apply one command; at m.end there is room for a trade with every resting order."""
     if c.kind == BOOK_NEW:
-        return apply_new(m, c, trades, trade_count)
+        return apply_new(m, c)
     if c.kind == BOOK_CANCEL:
         return apply_cancel(m, c)
     if c.kind == BOOK_REDUCE:
         return apply_reduce(m, c)
     if c.kind == BOOK_REPLACE:
-        return apply_replace(m, c, trades, trade_count)
+        return apply_replace(m, c)
     return UNKNOWN_COMMAND
 
 
-cdef bint apply_bounded(Matcher* m, const BookCommand* c, int32_t* status, BookTrade* trades,
-                        uint64_t room, uint64_t* trade_count) noexcept nogil:
+cdef uint64_t apply_single(Matcher* m, const BookCommand* c, int* code) noexcept nogil:
+    """Apply one command into the book's own trades; returns how many it made."""
+    m.end = m.trades
+    code[0] = apply_one(m, c)
+    return m.end - m.trades
+
+
+cdef bint apply_bounded(Matcher* m, const BookCommand* c, int* code, BookTrade* trades,
+                        uint64_t room) noexcept nogil:
     """Apply one command if its trades fit into `room`; otherwise it never came. False: no fit."""
+    cdef uint64_t made
     undo_begin(&m.undo)
-    status[0] = apply_one(m, c, m.trades, trade_count)
-    if trade_count[0] > room:
+    made = apply_single(m, c, code)
+    if made > room:
         undo_rollback_to(&m.undo, 0)
-        undo_end(&m.undo)
-        status[0] = 0
-        trade_count[0] = 0
-        return False
     undo_end(&m.undo)
-    memcpy(trades, m.trades, trade_count[0] * sizeof(BookTrade))
-    return True
-
-
-cdef inline void look_ahead(Matcher* m, const BookCommand* c, uint64_t left) noexcept nogil:
-    """Start loading what the next commands will touch: entry, then order, then its neighbors."""
-    if left > LOOK_AHEAD:
-        pool_prefetch_id(&m.pool, c[LOOK_AHEAD].order_id)
-        if c[LOOK_AHEAD // 2].kind != BOOK_NEW:
-            pool_prefetch_order(&m.pool, c[LOOK_AHEAD // 2].order_id)
+    if made <= room:
+        memcpy(trades, m.trades, made * sizeof(BookTrade))
+        m.end = trades + made
+    return made <= room
 
 
 cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
                         int32_t* statuses, BookTrade* trades, uint64_t capacity,
                         uint64_t* trade_count) noexcept nogil:
     """Apply commands in order; returns how many, fewer than `count` only when trades are full."""
-    cdef uint64_t i, made, used = 0
-    cdef uint32_t* resting = m.book.totals.order_count
+    cdef uint64_t i
+    cdef uint64_t used = 0
+    cdef int code = 0
+    m.end = trades
     for i in range(count):
-        look_ahead(m, &commands[i], count - i)
-        if capacity - used >= <uint64_t>resting[0] + resting[1]:
-            statuses[i] = apply_one(m, &commands[i], trades + used, &made)
-        elif not apply_bounded(m, &commands[i], &statuses[i], trades + used, capacity - used,
-                               &made):
+        if i + LOOK_AHEAD < count:
+            pool_prefetch_id(&m.pool, commands[i + LOOK_AHEAD].order_id)
+        # Trades of one command are at most the orders that rest.
+        if capacity - used >= m.pool.state.live_count:
+            statuses[i] = apply_one(m, &commands[i])
+        elif apply_bounded(m, &commands[i], &code, trades + used, capacity - used):
+            statuses[i] = code
+        else:
             trade_count[0] = used
             return i
-        used += made
+        used = m.end - trades
     trade_count[0] = used
     return count
 
@@ -521,7 +510,9 @@ cdef class OrderBook:
         """One command of a single call; its trades stay until the next one."""
         if self.busy:
             self.enter()
-        return apply_one(&self.m, command, self.m.trades, &self.last_count)
+        cdef int code
+        self.last_count = apply_single(&self.m, command, &code)
+        return code
 
     # ---- batches ----
 

@@ -9,16 +9,24 @@ from libc.string cimport memcpy
 
 from perpcore.memory cimport CHECK, arena_alloc, arena_free
 
-cdef struct UndoTrailer:
-    void* address
-    uint64_t size_bytes          # of the record, without the padding
+cdef extern from "perpcore/undo.hpp" nogil:
+    cdef struct UndoTrailer "perpcore::UndoTrailer":
+        void* address
+        uint64_t size_bytes      # of the record, without the padding
 
-cdef struct UndoLog:
-    bint on                      # 0: undo_save returns at once
-    uint8_t* bytes
-    uint64_t used                # bytes
-    uint64_t capacity            # bytes
-    bint overflowed              # an entry did not fit: the stretch can no longer be undone
+    cdef struct UndoLog "perpcore::UndoLog":
+        bint on                  # 0: undo_save returns at once
+        bint overflowed          # an entry did not fit: the stretch can no longer be undone
+        uint8_t* bytes
+        uint64_t used            # bytes
+        uint64_t capacity        # bytes
+
+    # Behind it a writer may save several records at the price of one branch.
+    bint undo_on "perpcore::undo_on"(const UndoLog* undo) noexcept
+
+    # Remembers size_bytes at address; called before the record is changed. Off: one branch.
+    void undo_save "perpcore::undo_save"(
+        UndoLog* undo, const void* address, uint32_t size_bytes) noexcept
 
 
 cdef inline int undo_init(UndoLog* undo, uint64_t capacity_bytes) noexcept nogil:
@@ -35,27 +43,6 @@ cdef inline void undo_free(UndoLog* undo) noexcept nogil:
     arena_free(undo.bytes, undo.capacity)
     undo.bytes = NULL
     undo.on = 0
-
-
-cdef inline void undo_push(UndoLog* undo, void* address, uint32_t size_bytes) noexcept nogil:
-    """Append one entry; the part of undo_save that runs only while the log is on."""
-    cdef uint64_t padded = (<uint64_t>size_bytes + 7) & ~<uint64_t>7
-    cdef UndoTrailer* trailer
-    if undo.used + padded + sizeof(UndoTrailer) > undo.capacity:
-        # A stretch that is kept needs no log, so only a roll-back stops on this.
-        undo.overflowed = 1
-        return
-    memcpy(undo.bytes + undo.used, address, size_bytes)
-    trailer = <UndoTrailer*>(undo.bytes + undo.used + padded)
-    trailer.address = address
-    trailer.size_bytes = size_bytes
-    undo.used += padded + sizeof(UndoTrailer)
-
-
-cdef inline void undo_save(UndoLog* undo, void* address, uint32_t size_bytes) noexcept nogil:
-    """Remember `size_bytes` at `address`; call it before the record is changed."""
-    if undo.on:
-        undo_push(undo, address, size_bytes)
 
 
 cdef inline void undo_begin(UndoLog* undo) noexcept nogil:
