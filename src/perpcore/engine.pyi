@@ -1,17 +1,19 @@
 """The compiled venue: records in, events out. `perpcore.Venue` is the readable way to it."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 class EngineBusy(RuntimeError):
     """A second thread entered the engine while a call was running; nothing was done."""
 
+@disjoint_base
 class Engine:
     """One venue: (1,) VENUE_TERMS and the administration's secret number (u64, not 0)."""
 
-    def __init__(self, terms: NDArray[np.void], admin_key: int) -> None: ...
+    def __new__(cls, terms: NDArray[np.void], admin_key: int) -> Self: ...
     def add_contract(self, terms: NDArray[np.void], admin_key: int) -> int: ...
     def apply(
         self, commands: NDArray[np.void], out: NDArray[np.void], admin_key: int = 0

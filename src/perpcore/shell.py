@@ -5,7 +5,9 @@ Not for import by users; `perpcore` exports what they need.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from _thread import allocate_lock as Lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +18,7 @@ from perpcore import commands
 from perpcore.amounts import MONEY_STEP, NotOnGrid, Number, from_units, to_steps
 from perpcore.codes import Code, EventKind, Kind, Ledger, OrderType, Reason, Side
 from perpcore.contracts import Contract
-from perpcore.engine import Engine
+from perpcore.engine import Engine, EngineBusy
 from perpcore.errors import Context, OffGrid, Rejected, Unknown, rejection
 from perpcore.foresight import UnitState, after, liquidation_mark, unit_state
 from perpcore.records import COMMAND, EVENT
@@ -30,14 +32,15 @@ from perpcore.results import (
     trade_fees,
 )
 
-_OUT_EVENTS = 4_096
+# Room for the events of one command; twice as much is taken when it is not enough.
+_OUT_EVENTS = 512
 _ORDERS = (Kind.NEW_ORDER, Kind.CLOSE_POSITION)
 
 
 class Core:
     """One engine with the names and grids that the records do not carry."""
 
-    __slots__ = ("admitted", "contracts", "engine", "labels", "names", "out", "pending", "symbols")
+    __slots__ = ("admitted", "contracts", "engine", "labels", "lock", "names", "pending", "symbols")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -46,7 +49,7 @@ class Core:
         self.names: dict[str, int] = {}
         self.labels: dict[int, str] = {}
         self.admitted: list[int] = []
-        self.out = np.zeros(_OUT_EVENTS, EVENT)
+        self.lock = Lock()
         self.pending = False
 
     # Names -------------------------------------------------------------------------------------
@@ -72,34 +75,49 @@ class Core:
 
     # Commands ----------------------------------------------------------------------------------
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """One thread at a time: events of one call never reach another; else EngineBusy."""
+        if not self.lock.acquire(blocking=False):
+            raise EngineBusy("another thread is in this venue: one at a time")
+        try:
+            yield
+        finally:
+            self.lock.release()
+
     def run(self, batch: NDArray[np.void], key: int = 0) -> Events:
         """Apply all commands; their events as one array of its own."""
-        if self.pending:
-            raise RuntimeError(
-                "a batch with out= was full and its events are not all read: call apply again "
-                "until it returns fewer events than out has room for"
-            )
         chunks: list[NDArray[np.void]] = []
-        done, out = 0, self.out
-        if len(batch) > len(out) // 8:
-            out = np.zeros(4 * len(batch) + _OUT_EVENTS, EVENT)
-        while True:
-            applied, written = self.engine.apply(batch[done:], out, key)
-            done += applied
-            chunks.append(out[:written].copy() if out is self.out else out[:written])
-            if written < len(out):
-                break
-            out = np.zeros(len(out), EVENT) if out is not self.out else out
+        done, room = 0, _OUT_EVENTS + 4 * len(batch)
+        with self.alone():
+            self._require_read()
+            while True:
+                out = np.empty(room, EVENT)
+                applied, written = self.engine.apply(batch[done:], out, key)
+                done += applied
+                chunks.append(out[:written])
+                if written < room:
+                    break
+                room *= 2
         if len(chunks) == 1:
-            return as_events(chunks[0], done)
+            # What a single command did is kept by its result: not with a buffer many times larger.
+            return as_events(chunks[0].copy() if len(batch) == 1 else chunks[0], done)
         whole = f"V{EVENT.itemsize}"
         return as_events(np.concatenate([c.view(whole) for c in chunks]).view(EVENT), done)
 
     def run_into(self, batch: NDArray[np.void], out: NDArray[np.void], key: int = 0) -> Events:
         """Apply into the caller's buffer; stops between commands when it is full."""
-        applied, written = self.engine.apply(batch, out, key)
-        self.pending = written == len(out)
+        with self.alone():
+            applied, written = self.engine.apply(batch, out, key)
+            self.pending = written == len(out)
         return as_events(out[:written], applied)
+
+    def _require_read(self) -> None:
+        if self.pending:
+            raise RuntimeError(
+                "a batch with out= was full and its events are not all read: call apply again "
+                "until it returns fewer events than out has room for"
+            )
 
     def send(self, command: NDArray[np.void], key: int = 0) -> Events:
         """Apply one command; raises Rejected when the venue refuses it."""
@@ -181,14 +199,15 @@ class Core:
         )
 
     def _previewed(self, command: NDArray[np.void], key: int) -> NDArray[np.void]:
-        if self.pending:
-            raise RuntimeError("a batch with out= is not read to its end: call apply again first")
-        out = self.out
-        while True:
-            written = self.engine.preview(command, out, key)
-            if written < len(out):
-                return out[:written].copy()
-            out = np.zeros(8 * len(out), EVENT)
+        room = _OUT_EVENTS
+        with self.alone():
+            self._require_read()
+            while True:
+                out = np.empty(room, EVENT)
+                written = self.engine.preview(command, out, key)
+                if written < room:
+                    return out[:written].copy()
+                room *= 8
 
     def _liquidation(self, state: UnitState | None, number: int) -> Decimal | None:
         if state is None or number >= len(self.contracts):
