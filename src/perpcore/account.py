@@ -544,6 +544,12 @@ class Account:
         """USD of earlier sessions' profit that is still locked (SPEC S5)."""
         return self._main("kept_units")
 
+    def explain(self) -> str:
+        """The liquidation test of main in whole numbers, over all its positions (SPEC Q1, X3)."""
+        from perpcore.explain import explain_unit
+
+        return explain_unit(self._core, self._number, 0)
+
     @property
     def margin_call(self) -> bool:
         """Whether main is in a margin call (SPEC C4)."""

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perpcore import commands
-from perpcore.amounts import Number, from_units, plain
+from perpcore.amounts import Number, from_units
 from perpcore.codes import BlockState, Code, OrderType
-from perpcore.foresight import trigger_rate, unit_state
 from perpcore.positions import position_of
 from perpcore.results import Events, OrderResult, Position, Preview
 from perpcore.shell import Core, known, largest, money, price_ticks, qty_lots
@@ -316,33 +315,10 @@ class Block:
     # Why ---------------------------------------------------------------------------------------
 
     def explain(self) -> str:
-        """The liquidation test in numbers at the mark, the threshold, and one tick before (X3).
+        """The liquidation test in whole numbers: at the mark, and one tick around the threshold.
 
-        Every line is exact: money units (1e-8 USD) and mark ticks as the core compares them.
+        Money units (1e-8 USD) and mark ticks, exactly as the core compares them (SPEC Q1, X3).
         """
-        unit, position = self._unit(), self.position
-        if unit is None or position is None:
-            return f"block {self.isolation_id}: {self.state}, no position, nothing to liquidate"
-        contract = self._core.contracts[self._contract]
-        grid, state = contract.grid, unit_state(unit, self._contract)
-        num, den = trigger_rate(contract.row, abs(state.qty_lots))
-        lines = [
-            f"block {self.isolation_id} on {self.instrument_name}: liquidated iff "
-            "margin + Q v m - C < |Q| v m a (SPEC Q1, Q2)",
-            f"Q = {state.qty_lots} lots, C = {state.cost_units}, margin = {state.cash_units}, "
-            f"v = {grid.value_units} money units, a = {num} / {den}",
-        ]
-        marks = [("mark", self._core.engine.contract_state(self._contract)["mark_ticks"])]
-        threshold = unit["legs"][0]["liquidation_mark_ticks"]
-        if threshold:
-            away = 1 if state.qty_lots > 0 else -1
-            marks += [("last safe", threshold + away), ("liquidated at", threshold)]
-        for name, mark in marks:
-            equity = state.cash_units + state.qty_lots * grid.value_units * mark - state.cost_units
-            notional = abs(state.qty_lots) * grid.value_units * mark
-            below = equity * den < notional * num
-            lines.append(
-                f"{name} {plain(grid.mark(mark))}: {equity} x {den} "
-                f"{'<' if below else '>='} {notional} x {num}: {'liquidated' if below else 'safe'}"
-            )
-        return "\n".join(lines)
+        from perpcore.explain import explain_unit
+
+        return explain_unit(self._core, self._account, self.isolation_id)

@@ -46,6 +46,7 @@ class Venue:
 
     Trade: account(name) -> Account. Market data: market, book, mark_price, contracts, contract.
     Batches: apply(commands) -> events, with `perpcore.commands` as builders and numpy arrays.
+    Events as text: describe(events), explain_reject(command, event).
     Trust: audit(), state_hash(), insurance_fund(currency).
 
     One thread at a time: a second one that enters gets EngineBusy; venues are independent. Time
@@ -328,6 +329,12 @@ class Venue:
         command: one COMMAND; event: its REJECT event. The exception is returned, not raised.
         """
         return self._core.explain(np.asarray(command), np.asarray(event))
+
+    def describe(self, events: NDArray[np.void]) -> list[str]:
+        """Events as lines to read: kind, whose, and numbers in decimals instead of steps."""
+        from perpcore.explain import describe
+
+        return describe(self._core, np.asarray(events))
 
     # Trust -------------------------------------------------------------------------------------
 

@@ -203,6 +203,7 @@ def test_the_liquidation_price_is_the_first_mark_that_liquidates(side: str) -> N
     tick = venue.contract(BTC).grid.mark_tick
     text = block.explain()
     assert f"liquidated at {price:f}: " in text
+    assert "mark 60000: " in text
     assert text.splitlines()[-1].endswith("liquidated")
     assert text.splitlines()[-2].endswith("safe")
     admin.mark(BTC, price + tick if side == "BUY" else price - tick)
@@ -701,6 +702,43 @@ def test_a_second_thread_gets_engine_busy_and_no_harm_is_done(
     assert len(outcomes) == 16
     assert "applied" in outcomes
     assert venue.audit().ok
+
+
+def test_events_can_be_read(demo: tuple[pc.Venue, pc.Admin], ann: pc.Account) -> None:
+    venue, admin = demo
+    order = ann.create_order(BTC, "BUY", "0.05", **ISOLATED)
+    text = "\n".join(venue.describe(order.events))
+    n, block = order.order_id, order.isolation_id
+    fill = f"FILL ann block {block} {BTC} order {n}: BUY 0.05 at 60010 (taker)"
+    assert f"#{n} {fill}" in text
+    assert f"FILL maker-1 {BTC} order " in text
+    assert f"BALANCE ann block {block} {BTC} BLOCK_POSITION -1.50025 USD TRADE_FEE, now" in text
+    batch = orders(venue, ann.number, 3)
+    told = venue.describe(venue.apply(batch)) + venue.describe(ann.cancel_order(venue.seq))
+    assert f"REJECT account 1000000 {BTC} 210 INVALID_ACCOUNT" in "\n".join(told)
+    assert told[-1].endswith(f"order {venue.seq - 1}: 0.0001 left at 50000.2, USER")
+    told = venue.describe(admin.mark(BTC, 54_000))
+    assert told[0].endswith(f"MARKED {BTC} 54000")
+    assert any("LIQUIDATED ann" in line and "the fund gets" in line for line in told)
+    told = venue.describe(np.concatenate([np.asarray(events) for events in (
+        admin.settle_session(), admin.index("USDC", "0.999"), admin.market_state(ETH, "HALTED"),
+        admin.funding(ETH, 0), ann.set_leverage(BTC, 5), admin.fund_top_up(5),
+    )]))
+    for words in ("SESSION_SETTLED session 1", "INDEXED 0.999 USD", "HALTED", "5x", "FUND_USD 5 "):
+        assert words in "\n".join(told)
+
+
+def test_main_with_several_positions_is_explained_over_all_of_them(ann: pc.Account) -> None:
+    """X3."""
+    assert "no position" in ann.explain()
+    ann.create_order(BTC, "BUY", "0.05", type="MARKET")
+    assert "liquidated at" in ann.explain()
+    ann.create_order(ETH, "SELL", "0.5", type="MARKET")
+    text = ann.explain()
+    assert f"{BTC}: Q = 500 lots" in text
+    assert f"{ETH}: Q = -500 lots" in text
+    assert text.endswith("safe")
+    assert [p.liquidation_price for p in ann.positions] == [None, None]
 
 
 # The package -----------------------------------------------------------------------------------
