@@ -7,7 +7,7 @@ under mirrored keys, so both sides look for their smallest key. Side 0 buys, sid
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, prefetch
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, prefetch, rarely
 from perpcore.pricemap cimport (
     Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_free, pricemap_has_room,
     pricemap_init, pricemap_insert, pricemap_min, pricemap_next, pricemap_prefault,
@@ -126,6 +126,15 @@ cdef inline void pool_prefetch_order(const OrderPool* pool, uint64_t order_id) n
         prefetch(&pool.chain[slot])
 
 
+cdef inline void pool_save(
+        OrderPool* pool, uint32_t slot, uint32_t* place, UndoLog* undo) noexcept nogil:
+    """Save what taking or releasing a slot changes."""
+    undo_save(undo, &pool.state, sizeof(PoolState))
+    undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+    undo_save(undo, &pool.chain[slot], sizeof(uint32_t))
+    undo_save(undo, place, sizeof(uint32_t))
+
+
 cdef inline uint32_t pool_take_at(
         OrderPool* pool, uint32_t* place, uint64_t order_id, UndoLog* undo) noexcept nogil:
     """pool_take, when the id's place is known already."""
@@ -133,17 +142,13 @@ cdef inline uint32_t pool_take_at(
     if slot == NONE and pool.state.fresh == pool.capacity:
         return NONE
     if undo_on(undo):
-        undo_save(undo, &pool.state, sizeof(PoolState))
+        pool_save(pool, slot if slot != NONE else pool.state.fresh, place, undo)
     if slot != NONE:
         pool.state.free_head = pool.orders[slot].next
     else:
         slot = pool.state.fresh
         pool.state.fresh += 1
     pool.state.live_count += 1
-    if undo_on(undo):
-        undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
-        undo_save(undo, &pool.chain[slot], sizeof(uint32_t))
-        undo_save(undo, place, sizeof(uint32_t))
     pool.orders[slot].order_id = order_id
     pool.chain[slot] = place[0]
     place[0] = slot + 1
@@ -161,14 +166,12 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
 cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
     """Unregister the id and recycle the slot; the order rests in no book any more."""
     cdef uint32_t* place = pool_place(pool, pool.orders[slot].order_id)
-    while place[0] != slot + 1:
+    while rarely(place[0] != slot + 1):
         # A slot that is not registered would be released twice.
         CHECK(place[0] != 0)
         place = &pool.chain[place[0] - 1]
     if undo_on(undo):
-        undo_save(undo, place, sizeof(uint32_t))
-        undo_save(undo, &pool.state, sizeof(PoolState))
-        undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+        pool_save(pool, slot, place, undo)
     place[0] = pool.chain[slot]
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
@@ -247,31 +250,37 @@ cdef inline bint book_has_room(Book* b, int side, int64_t price_ticks) noexcept 
     return pricemap_has_room(book_side(b, side), book_key(b, side, price_ticks))
 
 
+cdef inline void book_save(
+        Book* b, OrderPool* pool, Cell* level, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Save what linking or unlinking at `slot` changes besides the order itself."""
+    undo_save(undo, &b.totals, sizeof(BookTotals))
+    undo_save(undo, level, sizeof(Cell))
+    if slot != NONE:
+        undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
+
+
 cdef inline void book_insert(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
     """Put an order at the end of its level. The caller has filled it and has asked for room."""
     cdef BookOrder* order = &pool.orders[slot]
     cdef int side = order.price_side & 1
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
+    cdef int64_t lots = order.qty_lots
     cdef Cell* level = pricemap_insert(book_side(b, side), key, undo)
     # Lots of a level that has orders are never 0.
-    cdef bint is_first = level.qty_lots == 0
+    cdef uint32_t before = level.tail if level.qty_lots != 0 else <uint32_t>NONE
     if undo_on(undo):
         undo_save(undo, order, sizeof(BookOrder))
-        undo_save(undo, level, sizeof(Cell))
-        undo_save(undo, &b.totals, sizeof(BookTotals))
-        if not is_first:
-            undo_save(undo, &pool.orders[level.tail], sizeof(BookOrder))
+        book_save(b, pool, level, before, undo)
     order.next = NONE
-    if is_first:
-        order.prev = NONE
+    order.prev = before
+    level.tail = slot
+    level.qty_lots += lots
+    b.totals.qty_lots[side] += lots
+    b.totals.order_count[side] += 1
+    if rarely(before == NONE):
         level.head = slot
     else:
-        order.prev = level.tail
-        pool.orders[level.tail].next = slot
-    level.tail = slot
-    level.qty_lots += order.qty_lots
-    b.totals.qty_lots[side] += order.qty_lots
-    b.totals.order_count[side] += 1
+        pool.orders[before].next = slot
 
 
 cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
@@ -282,30 +291,26 @@ cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* u
     cdef BookOrder* order = &pool.orders[slot]
     cdef int side = order.price_side & 1
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
+    cdef int64_t lots = order.qty_lots
+    cdef uint32_t before = order.prev, after = order.next
     cdef PriceMap* levels = book_side(b, side)
     cdef Cell* level = pricemap_cell(levels, key)
-    cdef uint32_t before = order.prev, after = order.next
     if undo_on(undo):
-        undo_save(undo, &b.totals, sizeof(BookTotals))
-        undo_save(undo, level, sizeof(Cell))
-        if before != NONE:
-            undo_save(undo, &pool.orders[before], sizeof(BookOrder))
-        if after != NONE:
-            undo_save(undo, &pool.orders[after], sizeof(BookOrder))
-    b.totals.qty_lots[side] -= order.qty_lots
+        book_save(b, pool, level, before, undo)
+        book_save(b, pool, level, after, undo)
+    b.totals.qty_lots[side] -= lots
     b.totals.order_count[side] -= 1
-    level.qty_lots -= order.qty_lots
-    if before != NONE:
-        pool.orders[before].next = after
-    elif after != NONE:
+    level.qty_lots -= lots
+    if rarely(before == NONE):
         level.head = after
     else:
-        pricemap_erase(levels, key, undo)
-        return
-    if after != NONE:
-        pool.orders[after].prev = before
-    else:
+        pool.orders[before].next = after
+    if rarely(after == NONE):
         level.tail = before
+        if before == NONE:
+            pricemap_erase(levels, key, undo)
+    else:
+        pool.orders[after].prev = before
 
 
 cdef inline void book_reduce(
@@ -315,9 +320,7 @@ cdef inline void book_reduce(
     cdef int side = order.price_side & 1
     cdef Cell* level = pricemap_cell(book_side(b, side), book_key(b, side, order.price_side >> 1))
     if undo_on(undo):
-        undo_save(undo, order, sizeof(BookOrder))
-        undo_save(undo, level, sizeof(Cell))
-        undo_save(undo, &b.totals, sizeof(BookTotals))
+        book_save(b, pool, level, slot, undo)
     order.qty_lots -= lots
     level.qty_lots -= lots
     b.totals.qty_lots[side] -= lots

@@ -14,5 +14,7 @@ cdef extern from "perpcore/memory.hpp" nogil:
     void arena_prefault "perpcore::arena_prefault"(void* arena, size_t size_bytes) noexcept
     # Position of the lowest set bit of a word that is not zero.
     int lowest_bit "perpcore::lowest_bit"(uint64_t bits) noexcept
+    # The condition; its true branch is laid out of the way.
+    bint rarely "perpcore::rarely"(bint condition) noexcept
     # Starts loading the line of an address; any address is harmless.
     void prefetch "perpcore::prefetch"(const void* address) noexcept

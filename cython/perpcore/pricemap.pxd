@@ -10,7 +10,7 @@ store mirrored keys.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, lowest_bit
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, lowest_bit, rarely
 from perpcore.undo cimport UndoLog, undo_save
 
 cdef enum:
@@ -196,25 +196,27 @@ cdef inline void pricemap_close_page(PriceMap* m, uint64_t word, UndoLog* undo) 
         level += 1
 
 
+cdef inline void pricemap_set(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """Set a tick that is clear."""
+    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
+    undo_save(undo, &m.state, sizeof(PriceMapState))
+    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
+    if m.ticks[word] == 0:
+        pricemap_open_page(m, word, undo)
+    m.ticks[word] |= <uint64_t>1 << (tick & PRICEMAP_LOW)
+    m.state.tick_count += 1
+    # -1 for "empty" is the largest unsigned tick.
+    if <uint64_t>tick < <uint64_t>m.state.min_tick:
+        m.state.min_tick = tick
+
+
 cdef inline Cell* pricemap_insert(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
     """The cell of `tick`, set and zeroed if it was not. The caller has asked for room.
 
     Whoever writes the cell saves it first.
     """
-    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
-    cdef uint64_t bit = <uint64_t>1 << (tick & PRICEMAP_LOW)
-    cdef uint64_t before = m.ticks[word]
-    if before & bit:
-        return pricemap_cell(m, tick)
-    undo_save(undo, &m.state, sizeof(PriceMapState))
-    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
-    if before == 0:
-        pricemap_open_page(m, word, undo)
-    m.ticks[word] = before | bit
-    m.state.tick_count += 1
-    # -1 for "empty" is the largest unsigned tick.
-    if <uint64_t>tick < <uint64_t>m.state.min_tick:
-        m.state.min_tick = tick
+    if rarely(not pricemap_has(m, tick)):
+        pricemap_set(m, tick, undo)
     return pricemap_cell(m, tick)
 
 

@@ -92,8 +92,13 @@ inline int lowest_bit(std::uint64_t bits) noexcept {
     return __builtin_ctzll(bits);
 }
 
+// Tells the compiler to lay the code of a rare case out of the way.
+inline bool rarely(bool condition) noexcept {
+    return __builtin_expect(condition, 0);
+}
+
 inline void prefetch(const void* address) noexcept {
-    __builtin_prefetch(address, 1, 3);
+    __builtin_prefetch(address, 0, 3);
 }
 
 }  // namespace perpcore
