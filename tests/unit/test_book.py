@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -359,3 +362,33 @@ def test_a_second_thread_is_told_that_the_book_is_busy():
         other.join()
     assert seen
     assert len(book) == 0
+
+
+def test_the_benchmarks_standard_mix_gives_the_limit_loops_trades_and_book(tmp_path, monkeypatch):
+    """The benchmark in small, so that it cannot rot."""
+    if shutil.which("gcc") is None and shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    limit_loop, workloads = (importlib.import_module(n) for n in ("limit_loop", "workloads"))
+    library = limit_loop.build(tmp_path)
+    for flow in (workloads.standard(2_000, resting=500), workloads.storm(500)):
+        book = OrderBook(flow.max_price_ticks, flow.capacity)
+        limit = limit_loop.LimitBook(library, flow.max_price_ticks, flow.max_id)
+        made = np.zeros(flow.capacity + 2 * len(flow.timed), BOOK_TRADE)
+        book.apply(flow.before)
+        limit.apply(flow.before, made)
+        found = book.apply(flow.timed).trades
+        assert found.tolist() == made[: limit.apply(flow.timed, made)].tolist()
+        for side in (BUY, SELL):
+            ids, lots = limit.queue(side)
+            assert book.orders(side)["order_id"].tolist() == ids.tolist()
+            assert book.orders(side)["qty_lots"].tolist() == lots.tolist()
+
+
+def test_the_wide_workloads_of_the_benchmark_fit_their_book(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    workloads = importlib.import_module("workloads")
+    for flow in (workloads.jumping(320), workloads.sparse(200, resting=1_000)):
+        book = OrderBook(flow.max_price_ticks, flow.capacity)
+        book.apply(flow.before)
+        assert not book.apply(flow.timed).statuses.any()
