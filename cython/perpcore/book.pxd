@@ -118,14 +118,6 @@ cdef inline void pool_prefetch_id(const OrderPool* pool, uint64_t order_id) noex
     prefetch(pool_place(pool, order_id))
 
 
-cdef inline void pool_prefetch_order(const OrderPool* pool, uint64_t order_id) noexcept nogil:
-    """Start loading the order, once its place has arrived; nothing depends on the guess."""
-    cdef uint32_t slot = pool_place(pool, order_id)[0] - 1
-    if slot != NONE:
-        prefetch(&pool.orders[slot])
-        prefetch(&pool.chain[slot])
-
-
 cdef inline void pool_save(
         OrderPool* pool, uint32_t slot, uint32_t* place, UndoLog* undo) noexcept nogil:
     """Save what taking or releasing a slot changes."""
@@ -163,9 +155,9 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
     return pool_take_at(pool, pool_place(pool, order_id), order_id, undo)
 
 
-cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Unregister the id and recycle the slot; the order rests in no book any more."""
-    cdef uint32_t* place = pool_place(pool, pool.orders[slot].order_id)
+cdef inline void pool_release_from(
+        OrderPool* pool, uint32_t* place, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """pool_release, when the id's place is known already."""
     while rarely(place[0] != slot + 1):
         # A slot that is not registered would be released twice.
         CHECK(place[0] != 0)
@@ -176,6 +168,11 @@ cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noe
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
     pool.state.live_count -= 1
+
+
+cdef inline void pool_release(OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Unregister the id and recycle the slot; the order rests in no book any more."""
+    pool_release_from(pool, pool_place(pool, pool.orders[slot].order_id), slot, undo)
 
 
 # ---- book ---------------------------------------------------------------------------------------

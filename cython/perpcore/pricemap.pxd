@@ -129,7 +129,7 @@ cdef inline Cell* pricemap_find(const PriceMap* m, int64_t tick) noexcept nogil:
 
 
 cdef inline int64_t pricemap_next(const PriceMap* m, int64_t tick) noexcept nogil:
-    """Smallest set tick above `tick`, or -1. Climbs until a summary has a later bit, then descends."""
+    """Smallest set tick above `tick`, or -1: up to a summary with a later bit, then down."""
     cdef uint64_t at = <uint64_t>tick + 1
     cdef uint64_t bits
     cdef int level = 0

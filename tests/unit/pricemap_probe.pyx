@@ -55,7 +55,8 @@ cdef class Map:
     def image(self):
         """Every byte that the map may change."""
         return (self.m.state.min_tick, self.m.state.free_count, self.m.state.tick_count,
-                (<char*>self.m.arena)[:self.m.arena_bytes], (<char*>self.m.pool)[:self.m.pool_bytes])
+                (<char*>self.m.arena)[:self.m.arena_bytes],
+                (<char*>self.m.pool)[:self.m.pool_bytes])
 
     def has_room(self, tick):
         return pricemap_has_room(&self.m, tick)
