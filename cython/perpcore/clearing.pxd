@@ -1,0 +1,429 @@
+"""Floor 5: the walk through the book, and one fill turned into money on both sides (O1, O3, O7).
+
+Every fill comes through here: voluntary orders, liquidations and the work-off of the fund's
+inventory. The maker is cleared first, then the taker, at the maker's price.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from perpcore.book cimport (
+    BOOK_BUY, BookOrder, book_best, book_head, book_reduce,
+)
+from perpcore.codes cimport (
+    AMENDED, BEYOND_BANKRUPTCY, BLOCK_OPEN, BLOCK_PENDING, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
+    DONE_SELF_TRADE, FILL, FILL_LIQUIDATION, FILL_MAKER, FILL_TAKER, FILL_WORK_OFF,
+    IMMEDIATE_LIQUIDATION, OPEN, PENDING, R_ISOLATED_TRANSFER, R_LIQUIDATION_FEE, R_REALIZED_PNL,
+    R_TRADE_FEE, REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, STP_BOTH, STP_TAKER,
+)
+from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
+from perpcore.margin cimport rate_ceil
+from perpcore.posting cimport (
+    credit_fees, move_inventory, move_position, post_cash, post_fund, post_inventory,
+    post_order_cash,
+)
+from perpcore.posting cimport USD_LEDGER
+from perpcore.records cimport NONE, Event
+from perpcore.reserves cimport (
+    order_end, order_forget, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
+)
+from perpcore.standing cimport Probe, equity, magnitude, meets_maintenance, releasable
+from perpcore.state cimport (
+    Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
+    edit_order, edit_unit, event, is_block, touch, unit_event,
+)
+from perpcore.transfers cimport return_everything, return_order_cash, return_position_cash
+
+cdef enum TakerKind:
+    TAKES_ORDER = 0
+    TAKES_LIQUIDATION = 1        # of a leg, reduce only
+    TAKES_WORK_OFF = 2           # of the fund's inventory, reduce only
+
+cdef enum Stop:
+    WALK_DONE = 0                # filled, or the book ran out; other stops are refusal codes
+    WALK_BOTH = 1                # self-trade prevention BOTH: both orders end, nothing is refused
+
+cdef struct Taker:
+    uint8_t kind                 # TakerKind
+    uint8_t side                 # 0 buys, 1 sells
+    uint8_t stp                  # codes.SelfTrade, not the default
+    bint commits                 # after a first fill the command cannot be refused any more
+    uint32_t contract
+    uint32_t account             # NONE: the fund's inventory
+    uint32_t slot                # TAKES_ORDER
+    uint32_t leg                 # TAKES_LIQUIDATION
+    int64_t limit_ticks
+    int64_t left_lots            # liquidation, work-off
+    int64_t filled_lots
+
+# What one side of a fill means in money, before anything moves.
+cdef struct Money:
+    int64_t notional_units
+    int64_t fee_units
+    int64_t slice_units          # leaves order_cash
+    int64_t kept_units           # stays in position_cash (opening)
+    int64_t pnl_units            # realized (closing)
+    int64_t released_units       # cost
+    int64_t released_opening_units
+    int64_t free_lots            # lots without a reserve that the fill uses
+    bint closing
+
+
+# ---- one side of a fill -------------------------------------------------------------------------
+
+cdef inline bint closes(int64_t qty_lots, int side) noexcept nogil:
+    return qty_lots < 0 if side == BOOK_BUY else qty_lots > 0
+
+
+cdef inline int64_t signed_lots(int side, int64_t lots) noexcept nogil:
+    return lots if side == BOOK_BUY else -lots
+
+
+cdef inline int64_t fill_notional(const Market* m, int64_t lots, int64_t price_ticks) noexcept nogil:
+    return mul64(lots, mul64(price_ticks * m.terms.k, m.terms.v))
+
+
+cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline int64_t not_below_zero(int64_t a) noexcept nogil:
+    return a if a > 0 else 0
+
+
+cdef inline int64_t order_possible_lots(Core* e, uint32_t slot) noexcept nogil:
+    """Lots that an order may fill at its turn: a fill never crosses zero, only reserved lots open."""
+    cdef BookOrder* b = &e.pool.orders[slot]
+    cdef OrderCold* o = &e.cold[slot]
+    cdef int64_t held = e.legs[o.leg].qty_lots
+    if closes(held, b.price_side & 1):
+        return smaller(b.qty_lots, magnitude(held))
+    return smaller(b.qty_lots, reserved_left(o))
+
+
+cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
+                             bint is_taker) noexcept nogil:
+    """What filling `lots` of an order at a price means for its unit (I3, I10, U4)."""
+    cdef Money money
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Leg* leg = &e.legs[o.leg]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef int64_t held = magnitude(leg.qty_lots)
+    cdef int64_t free = e.pool.orders[slot].qty_lots - reserved_left(o)
+    money.notional_units = fill_notional(m, lots, price_ticks)
+    money.fee_units = rate_ceil(
+        money.notional_units, m.terms.rates.taker if is_taker else m.terms.rates.maker)
+    money.kept_units = money.pnl_units = 0
+    money.released_units = money.released_opening_units = money.free_lots = 0
+    money.closing = closes(leg.qty_lots, side)
+    if not money.closing:
+        money.slice_units = order_slice(e, slot, lots)
+        money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
+        return money
+    money.free_lots = smaller(lots, free)
+    money.slice_units = order_slice(e, slot, lots - money.free_lots)
+    # Up, also for a short's negative cost: what stays is never dearer than its share (U4).
+    money.released_units = mul_div_ceil(leg.cost_units, lots, held)
+    money.released_opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
+    money.pnl_units = sub64(signed_lots(1 - side, 1) * money.notional_units, money.released_units)
+    return money
+
+
+cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
+                            const Money* money) noexcept nogil:
+    """What an opening fill keeps of its slice: the reserve's formula at fill price and mark (I3)."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef int64_t mark = m.live.mark_ticks, price = price_ticks * m.terms.k
+    cdef int64_t n = mul64(lots, mul64(price if price > mark else mark, m.terms.v))
+    cdef int64_t worse = price - mark if side == BOOK_BUY else mark - price
+    cdef int64_t asked
+    if o.is_explicit:
+        return money.slice_units
+    asked = add64(rate_ceil(n, order_rate(e, slot)), money.fee_units)
+    asked = add64(asked, rate_ceil(n, m.terms.rates.fee_reserve))
+    if worse > 0:
+        asked = add64(asked, mul64(lots, mul64(worse, m.terms.v)))
+    return smaller(money.slice_units, add64(asked, o.extra_units))
+
+
+cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, const Money* money) noexcept nogil:
+    """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one equity < 0; else 0."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Leg* leg = &e.legs[o.leg]
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef Probe probe
+    probe.contract = leg.contract
+    probe.qty_lots = leg.qty_lots + signed_lots(side, lots)
+    if money.closing:
+        probe.cost_units = sub64(leg.cost_units, money.released_units)
+        probe.cash_delta_units = sub64(money.pnl_units, money.fee_units)
+        return 0 if equity(e, leg.unit, &probe) >= 0 else BEYOND_BANKRUPTCY
+    probe.cost_units = add64(leg.cost_units, signed_lots(side, 1) * money.notional_units)
+    probe.cash_delta_units = -money.fee_units
+    if is_block(&e.units[leg.unit]):
+        probe.cash_delta_units = sub64(money.kept_units, money.fee_units)
+    return 0 if meets_maintenance(e, leg.unit, &probe) else IMMEDIATE_LIQUIDATION
+
+
+cdef inline void fill_event(Core* e, Event* ev, uint8_t flags, int side, int64_t lots,
+                            int64_t price_ticks, int64_t notional_units) noexcept nogil:
+    ev.price_ticks = price_ticks
+    ev.qty_lots = lots
+    ev.amount_units = notional_units
+    ev.flags = <uint8_t>(flags | ((side + 1) << 4))
+
+
+cdef inline void use_lots(Core* e, uint32_t slot, int64_t lots, const Money* money) noexcept nogil:
+    """Take filled lots off an order, in the book and in its leg's totals."""
+    cdef OrderCold* o = edit_cold(e, slot)
+    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    if lots == e.pool.orders[slot].qty_lots:
+        order_out_of_book(e, slot)
+        edit_order(e, slot).qty_lots = 0
+    elif o.in_book:
+        book_reduce(&m.book, &e.pool, slot, lots, &e.undo)
+    else:
+        edit_order(e, slot).qty_lots -= lots
+    o.filled_lots += lots
+    spend_lots(e, slot, money.free_lots, lots - money.free_lots, money.slice_units)
+
+
+cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
+                             const Money* money, bint is_taker) noexcept nogil:
+    """One side of a voluntary fill: event, position, money."""
+    cdef Leg* leg = &e.legs[e.cold[slot].leg]
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef Event* ev = unit_event(e, FILL, leg.unit, leg.contract)
+    ev.order_id = e.pool.orders[slot].order_id
+    fill_event(e, ev, FILL_TAKER if is_taker else FILL_MAKER, side, lots, price_ticks,
+               money.notional_units)
+    touch(e, leg.unit)
+    if money.closing:
+        clear_closing(e, slot, lots, money, is_taker)
+    else:
+        clear_opening(e, slot, lots, money)
+    if not is_taker and e.pool.orders[slot].qty_lots == 0:
+        order_forget(e, slot)
+
+
+cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
+                               const Money* money) noexcept nogil:
+    cdef uint32_t i = e.cold[slot].leg
+    cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
+    cdef uint64_t order_id = e.pool.orders[slot].order_id
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef int64_t cost = signed_lots(side, 1) * money.notional_units
+    cdef bint was_flat = e.legs[i].qty_lots == 0, isolated = is_block(&e.units[u])
+    use_lots(e, slot, lots, money)
+    move_position(e, i, signed_lots(side, lots), cost, cost)
+    if isolated:
+        post_order_cash(e, u, -money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
+        post_cash(e, u, money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
+    post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
+    credit_fees(e, money.fee_units)
+    if isolated:
+        return_position_cash(e, u, sub64(money.slice_units, money.kept_units), contract, order_id)
+        if was_flat:
+            edit_unit(e, u).state = OPEN
+            unit_event(e, BLOCK_OPEN, u, contract)
+
+
+cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money* money,
+                               bint is_taker) noexcept nogil:
+    """Lots without a reserve are used first, then reserved ones, whose slice returns (C3, I10)."""
+    cdef uint32_t i = e.cold[slot].leg
+    cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
+    cdef uint64_t order_id = e.pool.orders[slot].order_id
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef int64_t cash_before = e.units[u].cash_units, held = magnitude(e.legs[i].qty_lots), asked
+    cdef bint isolated = is_block(&e.units[u])
+    use_lots(e, slot, lots, money)
+    move_position(e, i, signed_lots(side, lots), -money.released_units,
+                  -money.released_opening_units)
+    if isolated:
+        return_order_cash(e, u, money.slice_units, contract, order_id)
+    post_cash(e, u, money.pnl_units, R_REALIZED_PNL, contract, order_id)
+    post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
+    credit_fees(e, money.fee_units)
+    if e.legs[i].qty_lots == 0:
+        if isolated:
+            return_everything(e, u, contract, order_id)
+        position_ended(e, slot, is_taker)
+    elif e.cold[slot].exec_flags & RELEASE_MARGIN:
+        # Down: a release (U3).
+        asked = smaller(mul_div_floor(cash_before, lots, held), releasable(e, u))
+        return_position_cash(e, u, asked, contract, order_id)
+
+
+cdef inline void position_ended(Core* e, uint32_t in_hand, bint is_taker) noexcept nogil:
+    """A flat unit's orders lose the lots that could only reduce; a block with orders is PENDING."""
+    cdef uint32_t i = e.cold[in_hand].leg
+    cdef uint32_t g = e.legs[i].orders
+    cdef uint32_t slot = e.groups[g].first_order, after
+    cdef bint orders_left = False
+    cdef bint isolated = is_block(&e.units[e.legs[i].unit])
+    while slot != NONE:
+        after = e.cold[slot].next_order
+        if is_taker and slot == in_hand:
+            orders_left = orders_left or (
+                e.pool.orders[slot].qty_lots != 0 and reserved_left(&e.cold[slot]) != 0)
+        elif e.pool.orders[slot].qty_lots != 0:
+            if reserved_left(&e.cold[slot]) == 0:
+                order_end(e, slot, DONE_REDUCE_ONLY)
+            else:
+                keep_reserved_lots(e, slot)
+                orders_left = True
+        slot = after
+    if isolated:
+        edit_unit(e, e.legs[i].unit).state = PENDING
+        if orders_left:
+            unit_event(e, BLOCK_PENDING, e.legs[i].unit, e.legs[i].contract)
+
+
+cdef inline void keep_reserved_lots(Core* e, uint32_t slot) noexcept nogil:
+    """Cut a resting order down to its reserved lots; it keeps its place."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Leg* leg = &e.legs[o.leg]
+    cdef int64_t free = e.pool.orders[slot].qty_lots - reserved_left(o)
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef Event* ev
+    if free == 0:
+        return
+    book_reduce(&e.markets[leg.contract].book, &e.pool, slot, free, &e.undo)
+    edit_group(e, leg.orders).free_lots[side] -= free
+    ev = unit_event(e, AMENDED, leg.unit, leg.contract)
+    ev.order_id = e.pool.orders[slot].order_id
+    ev.price_ticks = e.pool.orders[slot].price_side >> 1
+    ev.qty_lots = e.pool.orders[slot].qty_lots
+    ev.amount_units = o.reserve_units
+
+
+# ---- sides that are no order --------------------------------------------------------------------
+
+cdef inline void clear_liquidation(Core* e, uint32_t i, int side, int64_t lots,
+                                   int64_t price_ticks) noexcept nogil:
+    """The liquidated side of a fill: PnL, taker fee, liquidation fee; a fee makes no deficit (Q5)."""
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t held = magnitude(leg.qty_lots)
+    cdef int64_t n = fill_notional(m, lots, price_ticks)
+    cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
+    cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
+    cdef int64_t fee
+    cdef Event* ev = unit_event(e, FILL, leg.unit, leg.contract)
+    fill_event(e, ev, FILL_TAKER | FILL_LIQUIDATION, side, lots, price_ticks, n)
+    move_position(e, i, signed_lots(side, lots), -released, -released_opening)
+    post_cash(e, leg.unit, sub64(signed_lots(1 - side, 1) * n, released), R_REALIZED_PNL,
+              leg.contract, 0)
+    fee = smaller(rate_ceil(n, m.terms.rates.taker), not_below_zero(e.units[leg.unit].cash_units))
+    post_cash(e, leg.unit, -fee, R_TRADE_FEE, leg.contract, 0)
+    credit_fees(e, fee)
+    charge_liquidation_fee(e, i, n)
+
+
+cdef inline void charge_liquidation_fee(Core* e, uint32_t i, int64_t notional_units) noexcept nogil:
+    """Up, but at most what cash there is; to the fund (Q5)."""
+    cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
+    cdef int64_t fee = smaller(
+        rate_ceil(notional_units, e.markets[contract].terms.rates.liquidation),
+        not_below_zero(e.units[u].cash_units))
+    post_cash(e, u, -fee, R_LIQUIDATION_FEE, contract, 0)
+    post_fund(e, USD_LEDGER, fee, R_LIQUIDATION_FEE, contract)
+
+
+cdef inline void clear_work_off(Core* e, uint32_t contract, int side, int64_t lots,
+                                int64_t price_ticks) noexcept nogil:
+    """The inventory's side of a fill; it pays no fee (Q4)."""
+    cdef Market* m = &e.markets[contract]
+    cdef int64_t n = fill_notional(m, lots, price_ticks)
+    cdef int64_t released = mul_div_ceil(
+        m.live.inventory_cost_units, lots, magnitude(m.live.inventory_lots))
+    cdef Event* ev = event(e, FILL)
+    ev.contract = <unsigned short>contract
+    fill_event(e, ev, FILL_TAKER | FILL_WORK_OFF, side, lots, price_ticks, n)
+    move_inventory(e, contract, signed_lots(side, lots), -released)
+    post_inventory(e, sub64(signed_lots(1 - side, 1) * n, released), R_REALIZED_PNL, contract)
+
+
+# ---- the walk -----------------------------------------------------------------------------------
+
+cdef inline int64_t wanted_lots(Core* e, const Taker* t) noexcept nogil:
+    return e.pool.orders[t.slot].qty_lots if t.kind == TAKES_ORDER else t.left_lots
+
+
+cdef inline bint reaches(const Taker* t, int64_t price_ticks) noexcept nogil:
+    """The best opposite price is within the taker's limit; -1 is no price."""
+    if price_ticks < 0:
+        return False
+    return price_ticks <= t.limit_ticks if t.side == BOOK_BUY else price_ticks >= t.limit_ticks
+
+
+cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_ticks,
+                             const Money* money) noexcept nogil:
+    if t.kind == TAKES_ORDER:
+        clear_order(e, t.slot, lots, price_ticks, money, True)
+        return
+    if t.kind == TAKES_LIQUIDATION:
+        clear_liquidation(e, t.leg, t.side, lots, price_ticks)
+    else:
+        clear_work_off(e, t.contract, t.side, lots, price_ticks)
+    t.left_lots -= lots
+
+
+cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noexcept nogil:
+    """One maker at the head of the best level: a fill, a cancelled maker (0), or the stop's code."""
+    cdef int64_t lots
+    cdef Money maker_money, taker_money
+    cdef int code
+    if e.legs[e.cold[maker].leg].account == t.account:
+        if t.stp == STP_TAKER:
+            return SELF_TRADE_PREVENTED
+        order_end(e, maker, DONE_SELF_TRADE)
+        return WALK_BOTH if t.stp == STP_BOTH else WALK_DONE
+    lots = order_possible_lots(e, maker)
+    if lots == 0:
+        order_end(e, maker, DONE_REDUCE_ONLY)
+        return WALK_DONE
+    lots = smaller(lots, order_possible_lots(e, t.slot) if t.kind == TAKES_ORDER else t.left_lots)
+    if lots == 0:
+        return REDUCE_ONLY_REJECTED
+    maker_money = fill_money(e, maker, lots, price_ticks, False)
+    if fill_refusal(e, maker, lots, &maker_money):
+        order_end(e, maker, DONE_MAINTENANCE)
+        return WALK_DONE
+    if t.kind == TAKES_ORDER:
+        taker_money = fill_money(e, t.slot, lots, price_ticks, True)
+        code = fill_refusal(e, t.slot, lots, &taker_money)
+        if code:
+            return code
+    clear_order(e, maker, lots, price_ticks, &maker_money, False)
+    clear_taker(e, t, lots, price_ticks, &taker_money)
+    edit_live(e, t.contract).last_price_ticks = price_ticks
+    t.filled_lots += lots
+    if t.commits:
+        core_commit(e)
+    if t.kind == TAKES_ORDER and exhausted(e, t.slot):
+        return REDUCE_ONLY_REJECTED
+    return WALK_DONE
+
+
+cdef inline bint exhausted(Core* e, uint32_t slot) noexcept nogil:
+    """The position is gone and what is left of the order could only reduce."""
+    return (e.pool.orders[slot].qty_lots > 0 and e.legs[e.cold[slot].leg].qty_lots == 0
+            and reserved_left(&e.cold[slot]) == 0)
+
+
+cdef inline int walk(Core* e, Taker* t) noexcept nogil:
+    """Fill the taker maker by maker until it is full or stops; a Stop or the code of the stop."""
+    cdef Market* m = &e.markets[t.contract]
+    cdef int64_t price_ticks
+    cdef int stop
+    while wanted_lots(e, t) > 0:
+        price_ticks = book_best(&m.book, 1 - t.side)
+        if not reaches(t, price_ticks):
+            return WALK_DONE
+        stop = meet(e, t, book_head(&m.book, 1 - t.side, price_ticks), price_ticks)
+        if stop != WALK_DONE:
+            return stop
+    return WALK_DONE

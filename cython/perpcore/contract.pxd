@@ -1,0 +1,228 @@
+"""Floor 1: the terms of a contract, validated once, and the rates that follow from them (U1, U2, C1)."""
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from perpcore.int128 cimport (
+    ceil_div, floor_div, i128, i128_cmp, i128_fits64, i128_floor_div, i128_from, i128_mul, i128_mul_u, i128_to64,
+)
+from perpcore.margin cimport Rate, rate_add, rate_max, rate_reduce
+from perpcore.records cimport ContractTerms
+
+cdef enum:
+    E4 = 10_000
+    E6 = 1_000_000
+cdef extern from *:
+    """
+    static const int64_t PERPCORE_E9 = 1000000000LL;
+    static const int64_t PERPCORE_E13 = 10000000000000LL;
+    static const int64_t PERPCORE_E15 = 1000000000000000LL;
+    static const int64_t PERPCORE_MAX_COST = 1LL << 60;
+    static const int64_t PERPCORE_MAX_INVENTORY = 1LL << 62;
+    static const int64_t PERPCORE_MAX_MARK = (1LL << 31) - 2;
+    static const int64_t PERPCORE_MAX_DEPOSITS = 1LL << 61;
+    """
+    const int64_t E9 "PERPCORE_E9"
+    const int64_t E13 "PERPCORE_E13"
+    const int64_t E15 "PERPCORE_E15"
+    const int64_t MAX_COST "PERPCORE_MAX_COST"
+    const int64_t MAX_INVENTORY "PERPCORE_MAX_INVENTORY"
+    const int64_t MAX_MARK "PERPCORE_MAX_MARK"
+    const int64_t MAX_DEPOSITS "PERPCORE_MAX_DEPOSITS"
+
+cdef enum Breach:
+    """Why registration refuses a contract; the shell turns each into a sentence."""
+    TERMS_OK = 0
+    NOT_LINEAR = 1
+    SIZES = 2
+    VALUE_NOT_WHOLE = 3
+    MARK_RANGE = 4
+    NOTIONAL_RANGE = 5
+    INVENTORY_RANGE = 6
+    RATES = 7
+    MARGIN_OVER_ONE = 8
+    DENOMINATORS = 9
+    LEVERAGE = 10
+    ACCESS_GROUP = 11
+
+cdef struct Rates:
+    Rate taker
+    Rate maker
+    Rate liquidation
+    Rate fee_reserve             # taker + liquidation (C2)
+    Rate lot                     # unit margin rate a lot
+    Rate flat                    # 1 / max leverage
+    int64_t cap_lots             # from this size on the margin rate is 1
+    uint64_t den                 # common denominator of the three below and of the fee reserve
+    uint64_t reserve_num         # fee reserve
+    uint64_t flat_num            # maintenance at 1 / max leverage
+    uint64_t lot_num             # maintenance a lot
+    uint64_t cap_num             # maintenance at margin rate 1
+
+cdef struct Contract:
+    ContractTerms terms
+    Rates rates
+    int64_t v                    # money units of one mark tick x one lot
+    int64_t k                    # marks per tick
+    int64_t max_mark_ticks
+
+
+cdef inline bint rate_is_fraction(int64_t rate, int64_t scale) noexcept nogil:
+    return 0 <= rate < scale
+
+
+cdef inline int terms_sizes(const ContractTerms* t) noexcept nogil:
+    if t.kind != 1:
+        return NOT_LINEAR
+    if not (1 <= t.tick_size_e12 <= E15 * 100 and 1 <= t.lot_size_e9 <= E13
+            and 1 <= t.multiplier <= E6 and 1 <= t.marks_per_tick <= 100_000):
+        return SIZES
+    if not (1 <= t.min_order_lots <= t.max_order_lots and t.max_position_lots >= 1
+            and t.liquidation_slice_lots >= 1 and t.inventory_limit_lots >= 1
+            and t.work_off_slice_lots >= 1 and t.max_price_ticks >= 1 and t.stale_after_ns >= 0
+            and t.max_order_lots <= MAX_COST):
+        return SIZES
+    if not 1 <= t.max_leverage <= 1000:
+        return LEVERAGE
+    if not 0 <= t.access_group <= 15:
+        return ACCESS_GROUP
+    return TERMS_OK
+
+
+cdef inline int terms_value(const ContractTerms* t, int64_t* v) noexcept nogil:
+    """One mark tick x one lot in money units: whole, or the contract is refused (U2)."""
+    cdef i128 product = i128_mul_u(i128_mul(t.tick_size_e12, t.lot_size_e9), <uint64_t>t.multiplier)
+    cdef uint64_t den = <uint64_t>(E13 * t.marks_per_tick)
+    cdef i128 quotient = i128_floor_div(product, den)   # exact or refused: no direction is needed
+    if not i128_fits64(quotient):
+        return NOTIONAL_RANGE
+    v[0] = i128_to64(quotient)
+    if v[0] < 1 or i128_cmp(i128_mul_u(quotient, den), product) != 0:
+        return VALUE_NOT_WHOLE
+    return TERMS_OK
+
+
+cdef inline int terms_ranges(const ContractTerms* t, int64_t v) noexcept nogil:
+    if t.max_price_ticks > floor_div(MAX_MARK, t.marks_per_tick):
+        return MARK_RANGE
+    cdef i128 lot = i128_mul(v, t.max_price_ticks * t.marks_per_tick)
+    if not i128_fits64(lot):
+        return NOTIONAL_RANGE
+    if i128_cmp(i128_mul(i128_to64(lot), t.max_position_lots), i128_from(MAX_COST)) >= 0:
+        return NOTIONAL_RANGE
+    if i128_cmp(i128_mul(i128_to64(lot), t.max_order_lots), i128_from(MAX_COST)) >= 0:
+        return NOTIONAL_RANGE
+    if i128_cmp(i128_mul(i128_to64(lot), t.inventory_limit_lots), i128_from(MAX_INVENTORY)) >= 0:
+        return INVENTORY_RANGE
+    return TERMS_OK
+
+
+cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
+    if not (rate_is_fraction(t.taker_fee_e9, E9) and rate_is_fraction(t.maker_fee_e9, E9)
+            and rate_is_fraction(t.liquidation_fee_e9, E9)
+            and rate_is_fraction(t.band_aggressive_e9, E9)
+            and rate_is_fraction(t.band_passive_e9, E9)
+            and rate_is_fraction(t.work_off_band_e9, E9)
+            and rate_is_fraction(t.funding_cap_e9, E9)
+            and rate_is_fraction(t.unit_margin_rate_e15, E15)
+            and 1 <= t.maintenance_share_e4 < E4):
+        return RATES
+    r.taker = rate_reduce(<uint64_t>t.taker_fee_e9, <uint64_t>E9)
+    r.maker = rate_reduce(<uint64_t>t.maker_fee_e9, <uint64_t>E9)
+    r.liquidation = rate_reduce(<uint64_t>t.liquidation_fee_e9, <uint64_t>E9)
+    r.fee_reserve = rate_reduce(<uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9), <uint64_t>E9)
+    r.lot = rate_reduce(<uint64_t>t.unit_margin_rate_e15, <uint64_t>E15)
+    r.flat = rate_reduce(1, <uint64_t>t.max_leverage)
+    # The size at which the margin rate reaches 1: its ceiling, so that below it the product is < 1.
+    r.cap_lots = MAX_INVENTORY
+    if r.lot.num > 0:
+        r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
+    if t.maintenance_share_e4 * <int64_t>E9 + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4:
+        return MARGIN_OVER_ONE
+    return terms_denominators(t, r)
+
+
+cdef inline int terms_denominators(const ContractTerms* t, Rates* r) noexcept nogil:
+    """Put every rate of a trigger over one denominator, so that Q2 is one multiplication."""
+    cdef bint fits = True
+    cdef Rate share = rate_reduce(<uint64_t>t.maintenance_share_e4, E4)
+    cdef Rate flat = rate_reduce(share.num, share.den * <uint64_t>t.max_leverage)
+    cdef Rate lot = rate_reduce(share.num * r.lot.num, share.den * r.lot.den)
+    cdef Rate ones[4]
+    ones[0] = rate_reduce(1, r.fee_reserve.den)
+    ones[1] = rate_reduce(1, flat.den)
+    ones[2] = rate_reduce(1, lot.den)
+    ones[3] = rate_reduce(1, share.den)
+    cdef uint64_t den = 1
+    cdef int i
+    for i in range(4):
+        den = least_common_multiple(den, ones[i].den, &fits)
+        if not fits:
+            return DENOMINATORS
+    r.den = den
+    r.reserve_num = r.fee_reserve.num * exact_div(den, r.fee_reserve.den)
+    r.flat_num = flat.num * exact_div(den, flat.den)
+    r.lot_num = lot.num * exact_div(den, lot.den)
+    r.cap_num = share.num * exact_div(den, share.den)
+    # The margin call adds the fee reserve to a margin rate; that sum must have a denominator too.
+    rate_add(r.fee_reserve, Rate(1, r.lot.den), &fits)
+    return TERMS_OK if fits else DENOMINATORS
+
+
+cdef inline uint64_t exact_div(uint64_t a, uint64_t b) noexcept nogil:
+    """a / b where b divides a: the one division that needs no direction."""
+    return a // b
+
+
+cdef inline uint64_t least_common_multiple(uint64_t a, uint64_t b, bint* fits) noexcept nogil:
+    cdef uint64_t x = a, y = b, rest
+    while y:
+        rest = x % y
+        x = y
+        y = rest
+    cdef uint64_t step = exact_div(b, x)
+    fits[0] = a <= <uint64_t>floor_div(MAX_COST, <int64_t>step)
+    return a * step if fits[0] else 0
+
+
+cdef inline int terms_validate(const ContractTerms* t, int64_t* v, Rates* r) noexcept nogil:
+    """Every limit of SPEC U2, proven here once; returns a Breach."""
+    cdef int breach = terms_sizes(t)
+    if breach == TERMS_OK:
+        breach = terms_value(t, v)
+    if breach == TERMS_OK:
+        breach = terms_ranges(t, v[0])
+    if breach == TERMS_OK:
+        breach = terms_rates(t, r)
+    return breach
+
+
+cdef inline Rate product_margin_rate(const Rates* r, int64_t lots) noexcept nogil:
+    """MR without the user's leverage: min(1, max(1 / max leverage, unit margin rate x lots)) (C1)."""
+    if r.lot.num == 0:
+        return r.flat
+    if lots >= r.cap_lots:
+        return Rate(1, 1)
+    return rate_max(r.flat, Rate(r.lot.num * <uint64_t>lots, r.lot.den))
+
+
+cdef inline Rate margin_rate(const Rates* r, int64_t lots, int64_t leverage) noexcept nogil:
+    """MR at a leverage; 0 = none set (C1)."""
+    cdef Rate rate = product_margin_rate(r, lots)
+    if leverage == 0:
+        return rate
+    return rate_max(rate, Rate(1, <uint64_t>leverage))
+
+
+cdef inline uint64_t maintenance_num(const Rates* r, int64_t lots) noexcept nogil:
+    if lots >= r.cap_lots:
+        return r.cap_num
+    cdef uint64_t by_size = r.lot_num * <uint64_t>lots
+    return by_size if by_size > r.flat_num else r.flat_num
+
+
+cdef inline Rate maintenance_rate(const Rates* r, int64_t lots) noexcept nogil:
+    return Rate(maintenance_num(r, lots), r.den)
+
+
+cdef inline Rate trigger_rate(const Rates* r, int64_t lots) noexcept nogil:
+    """a = MM rate + FR rate of SPEC Q2, over the contract's own denominator."""
+    return Rate(maintenance_num(r, lots) + r.reserve_num, r.den)

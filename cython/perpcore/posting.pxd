@@ -1,0 +1,165 @@
+"""Floor 4: the only writer of money. Every change is an event (L2) and keeps the ledger closed (L1).
+
+The running residual of a currency is
+  sum of cash - sum of costs + fees + fund + conversion - deposits + withdrawals, modulo 2^64.
+Each function below adds what it changes; a command that leaves it non-zero is our bug.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from perpcore.codes cimport (
+    BALANCE, BLOCK_ORDER, BLOCK_POSITION, CONVERSION_USD, CONVERSION_USDC, FUND_USD, FUND_USDC,
+    INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT, R_ISOLATED_TRANSFER, R_WITHDRAW,
+)
+from perpcore.int128 cimport add64, i128_add, i128_from, i128_low64
+from perpcore.records cimport Event
+from perpcore.state cimport (
+    NO_CONTRACT, Core, Leg, Live, Unit, edit_account, edit_leg, edit_live, edit_unit, event,
+    is_block, touch, unit_event,
+)
+
+cdef enum:
+    USD_LEDGER = 0
+    USDC_LEDGER = 1
+
+
+cdef inline bint counts_as_session_pnl(uint8_t reason) noexcept nogil:
+    """S4: every change of a unit's cash except money that only moves."""
+    return (reason != R_DEPOSIT and reason != R_WITHDRAW and reason != R_ISOLATED_TRANSFER
+            and reason != R_AUTO_CONVERSION)
+
+
+cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
+                           uint32_t contract, uint64_t order_id) noexcept nogil:
+    """Change a unit's own cash: USD of a main account, position_cash of a block."""
+    if units == 0:
+        return
+    cdef Unit* unit = edit_unit(e, u)
+    unit.cash_units = add64(unit.cash_units, units)
+    if counts_as_session_pnl(reason):
+        unit.session_pnl_units = add64(unit.session_pnl_units, units)
+    e.h.residual[USD_LEDGER] += <uint64_t>units
+    cdef Event* ev = unit_event(e, BALANCE, u, contract)
+    ev.reason = reason
+    ev.ledger = BLOCK_POSITION if is_block(unit) else MAIN_USD
+    ev.order_id = order_id
+    ev.amount_units = units
+    ev.balance_units = unit.cash_units
+    touch(e, u)
+
+
+cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
+                                 uint32_t contract, uint64_t order_id) noexcept nogil:
+    """Change the money that a block holds for its orders."""
+    if units == 0:
+        return
+    cdef Unit* unit = edit_unit(e, u)
+    unit.order_cash_units = add64(unit.order_cash_units, units)
+    e.h.residual[USD_LEDGER] += <uint64_t>units
+    cdef Event* ev = unit_event(e, BALANCE, u, contract)
+    ev.reason = reason
+    ev.ledger = BLOCK_ORDER
+    ev.order_id = order_id
+    ev.amount_units = units
+    ev.balance_units = unit.order_cash_units
+    touch(e, u)
+
+
+cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t reason) noexcept nogil:
+    """Change an account's USDC."""
+    if units == 0:
+        return
+    cdef uint32_t u = e.accounts[account].unit
+    edit_account(e, account).usdc_units = add64(e.accounts[account].usdc_units, units)
+    e.h.residual[USDC_LEDGER] += <uint64_t>units
+    cdef Event* ev = unit_event(e, BALANCE, u, NO_CONTRACT)
+    ev.reason = reason
+    ev.ledger = MAIN_USDC
+    ev.amount_units = units
+    ev.balance_units = e.accounts[account].usdc_units
+    touch(e, u)
+
+
+cdef inline void post_fund(Core* e, int currency, int64_t units, uint8_t reason,
+                           uint32_t contract) noexcept nogil:
+    """Change the insurance fund (currency 0 USD, 1 USDC)."""
+    if units == 0:
+        return
+    e.h.fund_units[currency] = i128_add(e.h.fund_units[currency], i128_from(units))
+    e.h.residual[currency] += <uint64_t>units
+    cdef Event* ev = event(e, BALANCE)
+    ev.contract = <uint16_t>contract
+    ev.reason = reason
+    ev.ledger = FUND_USD if currency == USD_LEDGER else FUND_USDC
+    ev.amount_units = units
+    ev.balance_units = <int64_t>i128_low64(e.h.fund_units[currency])
+
+
+cdef inline void post_conversion(Core* e, int currency, int64_t units) noexcept nogil:
+    """Change the venue's conversion account (A4)."""
+    if units == 0:
+        return
+    e.h.conversion_units[currency] = i128_add(e.h.conversion_units[currency], i128_from(units))
+    e.h.residual[currency] += <uint64_t>units
+    cdef Event* ev = event(e, BALANCE)
+    ev.reason = R_AUTO_CONVERSION
+    ev.ledger = CONVERSION_USD if currency == USD_LEDGER else CONVERSION_USDC
+    ev.amount_units = units
+    ev.balance_units = <int64_t>i128_low64(e.h.conversion_units[currency])
+
+
+cdef inline void post_inventory(Core* e, int64_t units, uint8_t reason,
+                                uint32_t contract) noexcept nogil:
+    """Change the cash of the fund's inventory."""
+    if units == 0:
+        return
+    e.h.inventory_cash_units = add64(e.h.inventory_cash_units, units)
+    e.h.residual[USD_LEDGER] += <uint64_t>units
+    cdef Event* ev = event(e, BALANCE)
+    ev.contract = <uint16_t>contract
+    ev.reason = reason
+    ev.ledger = INVENTORY
+    ev.amount_units = units
+    ev.balance_units = e.h.inventory_cash_units
+
+
+cdef inline void credit_fees(Core* e, int64_t units) noexcept nogil:
+    """The fee account's side of a TRADE_FEE; the payer's event stands for both."""
+    e.h.fees_units = i128_add(e.h.fees_units, i128_from(units))
+    e.h.residual[USD_LEDGER] += <uint64_t>units
+
+
+cdef inline void book_deposit(Core* e, int currency, int64_t units) noexcept nogil:
+    """Money came from outside; whoever gets it is posted by the caller."""
+    e.h.deposits_units[currency] = i128_add(e.h.deposits_units[currency], i128_from(units))
+    e.h.residual[currency] -= <uint64_t>units
+
+
+cdef inline void book_withdrawal(Core* e, int currency, int64_t units) noexcept nogil:
+    """Money left the venue; whoever gave it is posted by the caller."""
+    e.h.withdrawals_units[currency] = i128_add(e.h.withdrawals_units[currency], i128_from(units))
+    e.h.residual[currency] += <uint64_t>units
+
+
+cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost_units,
+                               int64_t opening_cost_units) noexcept nogil:
+    """Change a leg by signed lots and signed costs (U4)."""
+    cdef Leg* l = edit_leg(e, leg)
+    cdef Live* live = edit_live(e, l.contract)
+    live.position_count -= l.qty_lots != 0
+    l.qty_lots = add64(l.qty_lots, lots)
+    l.cost_units = add64(l.cost_units, cost_units)
+    l.opening_cost_units = add64(l.opening_cost_units, opening_cost_units)
+    live.position_count += l.qty_lots != 0
+    live.qty_sum_lots = add64(live.qty_sum_lots, lots)
+    e.h.residual[USD_LEDGER] -= <uint64_t>cost_units
+    touch(e, l.unit)
+
+
+cdef inline void move_inventory(Core* e, uint32_t contract, int64_t lots,
+                                int64_t cost_units) noexcept nogil:
+    """Change the fund's inventory on a contract by signed lots and signed cost."""
+    cdef Live* live = edit_live(e, contract)
+    live.inventory_lots = add64(live.inventory_lots, lots)
+    live.inventory_cost_units = add64(live.inventory_cost_units, cost_units)
+    live.qty_sum_lots = add64(live.qty_sum_lots, lots)
+    e.h.residual[USD_LEDGER] -= <uint64_t>cost_units

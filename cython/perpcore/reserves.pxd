@@ -1,0 +1,339 @@
+"""Floor 5: the money of an order (C3, I2, I3), and the records that an order lives in."""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from perpcore.book cimport BookOrder, book_remove, pool_release
+from perpcore.codes cimport CANCELLED
+from perpcore.contract cimport Contract, margin_rate
+from perpcore.int128 cimport (
+    add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
+)
+from perpcore.margin cimport Rate, rate_ceil
+from perpcore.records cimport NONE, Event
+from perpcore.standing cimport magnitude, notional
+from perpcore.state cimport (
+    Core, Leg, LegOrders, Market, OrderCold, Timer, edit_account, edit_cold, group_drop_if_empty,
+    group_of, is_block, touch, unit_event,
+)
+from perpcore.transfers cimport return_order_cash
+from perpcore.undo cimport undo_save
+
+
+cdef inline int64_t reserve_of(const Contract* c, int64_t lots, int64_t price_marks, int64_t mark,
+                               int side, Rate mr, int64_t extra) noexcept nogil:
+    """R(n) of SPEC C3 for `lots` at a price and a mark (both in marks); side 0 buys, 1 sells."""
+    if lots <= 0:
+        return 0
+    cdef int64_t b = price_marks if price_marks > mark else mark
+    cdef int64_t n = mul64(lots, mul64(b, c.v))
+    cdef int64_t worse = price_marks - mark if side == 0 else mark - price_marks
+    cdef int64_t total = add64(rate_ceil(n, mr), rate_ceil(n, c.rates.taker))
+    total = add64(total, rate_ceil(n, c.rates.fee_reserve))
+    if worse > 0:
+        total = add64(total, mul64(lots, mul64(worse, c.v)))
+    return add64(total, extra)
+
+
+cdef inline Rate order_rate(Core* e, uint32_t slot) noexcept nogil:
+    """MR' as the order took it at acceptance."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    return margin_rate(&m.terms.rates, o.size_lots, o.leverage)
+
+
+cdef inline int64_t order_reserve(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
+    """R(lots) of an accepted order, at its own price, mark, size and leverage; E not included."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef uint32_t price_side = e.pool.orders[slot].price_side
+    return reserve_of(&m.terms, lots, <int64_t>(price_side >> 1) * m.terms.k,
+                      o.accept_mark_ticks, price_side & 1, order_rate(e, slot), 0)
+
+
+cdef inline int64_t reserved_left(const OrderCold* o) noexcept nogil:
+    return o.reserved_total - o.reserved_used
+
+
+cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
+    """The money that goes with the next `lots` reserved lots; the last take what is left."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef int64_t left = reserved_left(o), part
+    if lots <= 0:
+        return 0
+    if lots >= left:
+        return o.reserve_units
+    if o.is_explicit:
+        return mul_div_ceil(o.reserve_units, lots, left)
+    part = sub64(order_reserve(e, slot, o.reserved_used + lots),
+                 order_reserve(e, slot, o.reserved_used))
+    part = add64(part, o.extra_units)                # E goes with the first slice
+    return part if part < o.reserve_units else o.reserve_units
+
+
+cdef inline int64_t extra_needed(Core* e, uint32_t leg, int side, Rate mr) noexcept nogil:
+    """E of SPEC C3: what a higher margin rate asks for lots already held, less what orders hold."""
+    if leg == NONE:
+        return 0
+    cdef Leg* l = &e.legs[leg]
+    if l.qty_lots == 0 or (l.qty_lots > 0) != (side == 0):
+        return 0
+    cdef Market* m = &e.markets[l.contract]
+    cdef Rate now = margin_rate(&m.terms.rates, magnitude(l.qty_lots), l.leverage)
+    cdef int64_t n = notional(m, l.qty_lots), held = 0, need
+    if mr.num == now.num and mr.den == now.den:
+        return 0
+    need = difference_ceil(n, mr, now)
+    if l.orders != NONE:
+        held = e.groups[l.orders].extra_units[side]
+    return need - held if need > held else 0
+
+
+cdef inline int64_t difference_ceil(int64_t n, Rate high, Rate low) noexcept nogil:
+    """ceil(n (high - low)), not below 0: integer parts apart, fractions over one denominator."""
+    cdef int64_t whole_high = i128_floor_div64(i128_mul_u(i128_from(n), high.num), high.den)
+    cdef int64_t whole_low = i128_floor_div64(i128_mul_u(i128_from(n), low.num), low.den)
+    cdef uint64_t rest_high = rest_of(n, high, whole_high), rest_low = rest_of(n, low, whole_low)
+    cdef int64_t whole = sub64(whole_high, whole_low)
+    # rest_high / high.den > rest_low / low.den asks for one unit more.
+    if compare_products(rest_high, low.den, rest_low, high.den) > 0:
+        whole = add64(whole, 1)
+    return whole if whole > 0 else 0
+
+
+cdef inline uint64_t rest_of(int64_t n, Rate r, int64_t whole) noexcept nogil:
+    """n num - whole den, which lies in [0, den)."""
+    return <uint64_t>n * r.num - <uint64_t>whole * r.den
+
+
+cdef inline int compare_products(uint64_t a, uint64_t b, uint64_t c,
+                                      uint64_t d) noexcept nogil:
+    """Sign of a b - c d; the four are below 2^60."""
+    return i128_cmp(i128_mul_u(i128_from(<int64_t>a), b), i128_mul_u(i128_from(<int64_t>c), d))
+
+
+# ---- the index of client order ids
+
+cdef inline uint64_t client_home(Core* e, uint32_t account, uint64_t client) noexcept nogil:
+    cdef uint64_t x = client ^ (<uint64_t>account * <uint64_t>0x9E3779B97F4A7C15)
+    x ^= x >> 31
+    x *= <uint64_t>0xBF58476D1CE4E5B9
+    x ^= x >> 29
+    return x & e.client_mask
+
+
+cdef inline uint32_t order_account(Core* e, uint32_t slot) noexcept nogil:
+    return e.units[e.legs[e.cold[slot].leg].unit].account
+
+
+cdef inline uint64_t client_place(Core* e, uint32_t account, uint64_t client) noexcept nogil:
+    """The place of the id in the table, or the free place where its search ends."""
+    cdef uint64_t at = client_home(e, account, client)
+    cdef uint32_t slot
+    while e.client_index[at]:
+        slot = e.client_index[at] - 1
+        if e.cold[slot].client_order_id == client and order_account(e, slot) == account:
+            break
+        at = (at + 1) & e.client_mask
+    return at
+
+
+cdef inline uint32_t find_client(Core* e, uint32_t account, uint64_t client) noexcept nogil:
+    """Order slot of a live client order id, or NONE."""
+    if client == 0:
+        return NONE
+    return e.client_index[client_place(e, account, client)] - 1   # 0 - 1 is NONE
+
+
+cdef inline void set_client(Core* e, uint64_t at, uint32_t value) noexcept nogil:
+    undo_save(&e.undo, &e.client_index[at], sizeof(uint32_t))
+    e.client_index[at] = value
+
+
+cdef inline void drop_client(Core* e, uint32_t account, uint64_t client) noexcept nogil:
+    """Close the gap behind a removed id, so that every search still ends at the first free place."""
+    if client == 0:
+        return
+    cdef uint64_t hole = client_place(e, account, client), at, home
+    cdef uint32_t slot
+    at = hole
+    while True:
+        at = (at + 1) & e.client_mask
+        if e.client_index[at] == 0:
+            break
+        slot = e.client_index[at] - 1
+        home = client_home(e, order_account(e, slot), e.cold[slot].client_order_id)
+        if ((at - home) & e.client_mask) >= ((at - hole) & e.client_mask):
+            set_client(e, hole, e.client_index[at])
+            hole = at
+    set_client(e, hole, 0)
+
+
+# ---- timers: a heap of expiries by (time, order id)
+
+cdef inline bint timer_before(const Timer* a, const Timer* b) noexcept nogil:
+    if a.expiry_ns != b.expiry_ns:
+        return a.expiry_ns < b.expiry_ns
+    return a.order_id < b.order_id
+
+
+cdef inline void timer_put(Core* e, uint32_t at, Timer t) noexcept nogil:
+    undo_save(&e.undo, &e.timers[at], sizeof(Timer))
+    e.timers[at] = t
+    edit_cold(e, t.slot).timer = at
+
+
+cdef inline void timer_up(Core* e, uint32_t at) noexcept nogil:
+    cdef Timer t = e.timers[at]
+    cdef uint32_t parent
+    while at:
+        parent = (at - 1) >> 1
+        if not timer_before(&t, &e.timers[parent]):
+            break
+        timer_put(e, at, e.timers[parent])
+        at = parent
+    timer_put(e, at, t)
+
+
+cdef inline void timer_down(Core* e, uint32_t at) noexcept nogil:
+    cdef Timer t = e.timers[at]
+    cdef uint32_t child
+    while True:
+        child = 2 * at + 1
+        if child >= e.h.timer_count:
+            break
+        if child + 1 < e.h.timer_count and timer_before(&e.timers[child + 1], &e.timers[child]):
+            child += 1
+        if not timer_before(&e.timers[child], &t):
+            break
+        timer_put(e, at, e.timers[child])
+        at = child
+    timer_put(e, at, t)
+
+
+cdef inline void timer_add(Core* e, uint32_t slot) noexcept nogil:
+    cdef uint32_t at = e.h.timer_count
+    e.h.timer_count += 1
+    timer_put(e, at, Timer(e.cold[slot].expiry_ns, e.pool.orders[slot].order_id, slot))
+    timer_up(e, at)
+
+
+cdef inline void timer_drop(Core* e, uint32_t slot) noexcept nogil:
+    cdef uint32_t at = e.cold[slot].timer, last
+    if at == NONE:
+        return
+    edit_cold(e, slot).timer = NONE
+    e.h.timer_count -= 1
+    last = e.h.timer_count
+    if at == last:
+        return
+    timer_put(e, at, e.timers[last])
+    timer_up(e, at)
+    timer_down(e, e.cold[e.timers[at].slot].timer)
+
+
+# ---- the life of an order's record
+
+cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil:
+    """Put it among the leg's orders, by id, and count its lots and money."""
+    cdef LegOrders* g = group_of(e, leg)
+    cdef OrderCold* o = edit_cold(e, slot)
+    cdef int side = e.pool.orders[slot].price_side & 1
+    cdef uint32_t before = g.last_order, after = NONE
+    # A new id is the largest; only an amended order goes back to an earlier place.
+    while before != NONE and e.pool.orders[before].order_id > e.pool.orders[slot].order_id:
+        after = before
+        before = e.cold[before].prev_order
+    o.leg = leg
+    o.next_order = after
+    o.prev_order = before
+    if before != NONE:
+        edit_cold(e, before).next_order = slot
+    else:
+        g.first_order = slot
+    if after != NONE:
+        edit_cold(e, after).prev_order = slot
+    else:
+        g.last_order = slot
+    g.count += 1
+    g.reserve_units[side] = add64(g.reserve_units[side], o.reserve_units)
+    g.extra_units[side] = add64(g.extra_units[side], o.extra_units)
+    g.reserved_lots[side] += reserved_left(o)
+    g.free_lots[side] += e.pool.orders[slot].qty_lots - reserved_left(o)
+
+
+cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
+    """Take the order, its lots and its money out of its leg's totals."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef LegOrders* g = group_of(e, o.leg)
+    cdef int side = e.pool.orders[slot].price_side & 1
+    if o.prev_order != NONE:
+        edit_cold(e, o.prev_order).next_order = o.next_order
+    else:
+        g.first_order = o.next_order
+    if o.next_order != NONE:
+        edit_cold(e, o.next_order).prev_order = o.prev_order
+    else:
+        g.last_order = o.prev_order
+    g.count -= 1
+    g.reserve_units[side] = sub64(g.reserve_units[side], o.reserve_units)
+    g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
+    g.reserved_lots[side] -= reserved_left(o)
+    g.free_lots[side] -= e.pool.orders[slot].qty_lots - reserved_left(o)
+    group_drop_if_empty(e, o.leg)
+
+
+cdef inline void spend_lots(Core* e, uint32_t slot, int64_t free, int64_t reserved,
+                            int64_t slice_units) noexcept nogil:
+    """`free` and `reserved` lots of the order, and the money of the latter, are used up."""
+    cdef OrderCold* o = edit_cold(e, slot)
+    cdef LegOrders* g = group_of(e, o.leg)
+    cdef int side = e.pool.orders[slot].price_side & 1
+    g.free_lots[side] -= free
+    g.reserved_lots[side] -= reserved
+    g.reserve_units[side] = sub64(g.reserve_units[side], slice_units)
+    o.reserve_units = sub64(o.reserve_units, slice_units)
+    o.reserved_used += reserved
+    if reserved:
+        g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
+        o.extra_units = 0
+
+
+cdef inline void order_forget(Core* e, uint32_t slot) noexcept nogil:
+    """Free the order's record; it is out of the book and holds no money."""
+    cdef uint32_t account = order_account(e, slot), u = e.legs[e.cold[slot].leg].unit
+    timer_drop(e, slot)
+    drop_client(e, account, e.cold[slot].client_order_id)
+    unlink_order(e, slot)
+    edit_account(e, account).order_count -= 1
+    pool_release(&e.pool, slot, &e.undo)
+    touch(e, u)
+
+
+cdef inline void order_out_of_book(Core* e, uint32_t slot) noexcept nogil:
+    if e.cold[slot].in_book:
+        book_remove(&e.markets[e.legs[e.cold[slot].leg].contract].book, &e.pool, slot, &e.undo)
+        edit_cold(e, slot).in_book = False
+
+
+cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
+    """Take the order away and give its reserve back; without an event of its own."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef uint32_t leg = o.leg, u = e.legs[leg].unit
+    cdef uint64_t order_id = e.pool.orders[slot].order_id
+    cdef int64_t money = o.reserve_units
+    cdef uint32_t contract = e.legs[leg].contract
+    order_out_of_book(e, slot)
+    order_forget(e, slot)
+    if is_block(&e.units[u]):
+        return_order_cash(e, u, money, contract, order_id)
+
+
+cdef inline void order_end(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:
+    """Cancel an order: event, then its money (SPEC O2 and every rule that cancels)."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef BookOrder* b = &e.pool.orders[slot]
+    cdef Event* ev = unit_event(e, CANCELLED, e.legs[o.leg].unit, e.legs[o.leg].contract)
+    ev.order_id = b.order_id
+    ev.reason = reason
+    ev.qty_lots = b.qty_lots
+    ev.price_ticks = b.price_side >> 1
+    order_close(e, slot)

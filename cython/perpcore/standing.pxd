@@ -1,0 +1,271 @@
+"""Floor 4: where a unit stands: equity, requirements, and the exact tests of C4, O7 and Q1.
+
+Amounts round each leg's requirement up; tests compare whole equity with an exact sum (U3, Q1).
+"""
+from libc.stdint cimport int64_t, uint32_t
+
+from perpcore.contract cimport (
+    E6, E9, maintenance_rate, margin_rate, product_margin_rate, trigger_rate,
+)
+from perpcore.int128 cimport add64, floor_div, mul64, mul_div_ceil, mul_div_floor, sub64
+from perpcore.margin cimport (
+    ExactSum, Rate, exact_add, exact_clear, exact_cmp, margin_below, rate_ceil,
+)
+from perpcore.records cimport NONE
+from perpcore.state cimport Core, Leg, Market, Unit, is_block
+
+# A state that may come to be: the unit's own, with one leg and its cash changed.
+cdef struct Probe:
+    uint32_t contract
+    int64_t qty_lots
+    int64_t cost_units
+    int64_t cash_delta_units
+
+# Amounts of a unit, each requirement rounded up by leg.
+cdef struct Amounts:
+    int64_t collateral_units
+    int64_t upnl_units
+    int64_t haircut_units
+    int64_t im_units             # with the haircut (A4)
+    int64_t mm_units
+    int64_t fr_units
+    int64_t order_margin_units
+    int64_t mb_units             # collateral + uPnL - FR
+    int64_t free_units           # MB - IM - order margin, may be negative
+
+
+cdef inline int64_t usdc_value(Core* e, int64_t usdc_units) noexcept nogil:
+    """Down: a balance (U3)."""
+    if usdc_units == 0:
+        return 0
+    return mul_div_floor(usdc_units, e.h.index_e6, E6)
+
+
+cdef inline int64_t haircut(Core* e, int64_t value_units) noexcept nogil:
+    """Up: a requirement (A4)."""
+    return mul_div_ceil(value_units, e.terms.usdc_haircut_e9, E9)
+
+
+cdef inline int64_t notional(const Market* m, int64_t lots) noexcept nogil:
+    """Notional of |lots| at the mark."""
+    return mul64(lots if lots >= 0 else -lots, mul64(m.terms.v, m.live.mark_ticks))
+
+
+cdef inline int64_t position_upnl(const Market* m, int64_t lots, int64_t cost) noexcept nogil:
+    return sub64(mul64(lots, mul64(m.terms.v, m.live.mark_ticks)), cost)
+
+
+cdef inline int64_t collateral(Core* e, uint32_t u) noexcept nogil:
+    """Cash of a block; cash and the USDC's value of a main account."""
+    cdef Unit* unit = &e.units[u]
+    if is_block(unit):
+        return unit.cash_units
+    return add64(unit.cash_units, usdc_value(e, e.accounts[unit.account].usdc_units))
+
+
+cdef inline int64_t equity(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
+    """Collateral value + uPnL: whole, no rate in it."""
+    cdef int64_t total = collateral(e, u)
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if probe != NULL and leg.contract == probe.contract:
+            continue
+        if leg.qty_lots:
+            total = add64(total, position_upnl(&e.markets[leg.contract], leg.qty_lots,
+                                               leg.cost_units))
+    if probe != NULL:
+        total = add64(total, probe.cash_delta_units)
+        if probe.qty_lots:
+            total = add64(total, position_upnl(&e.markets[probe.contract], probe.qty_lots,
+                                               probe.cost_units))
+    return total
+
+
+cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
+                                 ExactSum* s) noexcept nogil:
+    """The exact sum of N (mm + fr) over the unit's legs."""
+    exact_clear(s)
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if leg.qty_lots == 0 or (probe != NULL and leg.contract == probe.contract):
+            continue
+        m = &e.markets[leg.contract]
+        exact_add(s, notional(m, leg.qty_lots), trigger_rate(&m.terms.rates, magnitude(leg.qty_lots)))
+    if probe != NULL and probe.qty_lots:
+        m = &e.markets[probe.contract]
+        exact_add(s, notional(m, probe.qty_lots),
+                  trigger_rate(&m.terms.rates, magnitude(probe.qty_lots)))
+
+
+cdef inline int64_t magnitude(int64_t lots) noexcept nogil:
+    return lots if lots >= 0 else -lots
+
+
+cdef inline int64_t half_haircut(Core* e, uint32_t u) noexcept nogil:
+    """MM's half of the haircut, up."""
+    cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
+    if usdc == 0:
+        return 0
+    return floor_div(haircut(e, usdc_value(e, usdc)) + 1, 2)   # the ceiling of a half
+
+
+cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
+    """MB >= MM, exactly (Q1, O7)."""
+    cdef Unit* unit = &e.units[u]
+    cdef Leg* leg
+    cdef Market* m
+    cdef ExactSum s
+    cdef int64_t qty, cost, cash
+    if is_block(unit):
+        leg = &e.legs[unit.first_leg]
+        m = &e.markets[leg.contract]
+        qty, cost, cash = leg.qty_lots, leg.cost_units, unit.cash_units
+        if probe != NULL:
+            qty, cost = probe.qty_lots, probe.cost_units
+            cash = add64(cash, probe.cash_delta_units)
+        if qty == 0:
+            return cash >= 0
+        return not margin_below(cash, qty, cost, m.live.mark_ticks, m.terms.v,
+                                trigger_rate(&m.terms.rates, magnitude(qty)))
+    sum_maintenance(e, u, probe, &s)
+    return exact_cmp(&s, sub64(equity(e, u, probe), half_haircut(e, u))) >= 0
+
+
+cdef inline int compare_initial(Core* e, uint32_t u) noexcept nogil:
+    """Sign of MB - sum N MR - haircut, exactly, for a main account (C4, Q3)."""
+    cdef ExactSum s
+    exact_clear(&s)
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    cdef int64_t n
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if leg.qty_lots == 0:
+            continue
+        m = &e.markets[leg.contract]
+        n = notional(m, leg.qty_lots)
+        exact_add(&s, n, m.terms.rates.fee_reserve)
+        exact_add(&s, n, margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
+    cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
+    return exact_cmp(&s, sub64(equity(e, u, NULL), haircut(e, usdc_value(e, usdc))))
+
+
+cdef inline int64_t order_margin(Core* e, uint32_t u) noexcept nogil:
+    """Main's order margin: by contract the larger side (C3)."""
+    cdef int64_t total = 0, buys, sells
+    cdef uint32_t i = e.units[u].first_leg
+    cdef uint32_t g
+    while i != NONE:
+        g = e.legs[i].orders
+        if g != NONE:
+            buys = e.groups[g].reserve_units[0]
+            sells = e.groups[g].reserve_units[1]
+            total = add64(total, buys if buys > sells else sells)
+        i = e.legs[i].next_leg
+    return total
+
+
+cdef inline void leg_amounts(const Market* m, const Leg* leg, Amounts* a) noexcept nogil:
+    """Add one leg's uPnL and requirements."""
+    cdef int64_t n = notional(m, leg.qty_lots), lots = magnitude(leg.qty_lots)
+    a.upnl_units = add64(a.upnl_units, position_upnl(m, leg.qty_lots, leg.cost_units))
+    a.im_units = add64(a.im_units, rate_ceil(n, margin_rate(&m.terms.rates, lots, leg.leverage)))
+    a.mm_units = add64(a.mm_units, rate_ceil(n, maintenance_rate(&m.terms.rates, lots)))
+    a.fr_units = add64(a.fr_units, rate_ceil(n, m.terms.rates.fee_reserve))
+
+
+cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
+    """All amounts of a unit (C2, I4)."""
+    cdef Amounts a
+    cdef Unit* unit = &e.units[u]
+    cdef int64_t value
+    a.collateral_units = unit.cash_units
+    a.upnl_units = a.haircut_units = a.im_units = a.mm_units = a.fr_units = 0
+    a.order_margin_units = 0
+    if not is_block(unit):
+        value = usdc_value(e, e.accounts[unit.account].usdc_units)
+        a.collateral_units = add64(a.collateral_units, value)
+        a.haircut_units = haircut(e, value)
+        a.im_units = a.haircut_units
+        a.mm_units = floor_div(a.haircut_units + 1, 2)          # the ceiling of a half
+        a.order_margin_units = order_margin(e, u)
+    cdef uint32_t i = unit.first_leg
+    while i != NONE:
+        if e.legs[i].qty_lots:
+            leg_amounts(&e.markets[e.legs[i].contract], &e.legs[i], &a)
+        i = e.legs[i].next_leg
+    a.mb_units = sub64(add64(a.collateral_units, a.upnl_units), a.fr_units)
+    a.free_units = sub64(sub64(a.mb_units, a.im_units), a.order_margin_units)
+    return a
+
+
+cdef inline int64_t transferable(const Amounts* a) noexcept nogil:
+    """What may move from main into a block (C2)."""
+    cdef int64_t least = a.free_units if a.free_units < a.collateral_units else a.collateral_units
+    return least if least > 0 else 0
+
+
+cdef inline int64_t lock_units(const Unit* unit) noexcept nogil:
+    """Profit that may not leave the venue yet (C5)."""
+    cdef int64_t profit = unit.session_pnl_units if unit.session_pnl_units > 0 else 0
+    return add64(profit, unit.kept_units)
+
+
+cdef inline int64_t withdrawable_usd(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
+    """C5 for USD."""
+    cdef int64_t profit = a.upnl_units if a.upnl_units > 0 else 0
+    cdef int64_t least = sub64(a.free_units, profit)
+    cdef int64_t unlocked = sub64(e.units[u].cash_units, lock_units(&e.units[u]))
+    least = least if least < unlocked else unlocked
+    return least if least > 0 else 0
+
+
+cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
+                                    int64_t leaving) noexcept nogil:
+    """C5's first term after so much USDC has left."""
+    cdef int64_t own = e.accounts[e.units[u].account].usdc_units
+    cdef int64_t before = usdc_value(e, own), after = usdc_value(e, own - leaving)
+    cdef int64_t profit = a.upnl_units if a.upnl_units > 0 else 0
+    return sub64(sub64(a.free_units, profit),
+                 sub64(sub64(before, haircut(e, before)), sub64(after, haircut(e, after))))
+
+
+cdef inline int64_t withdrawable_usdc(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
+    """The most USDC that leaves the first term of C5 >= 0: a bisection, as the term falls with it."""
+    cdef int64_t low = 0, high = e.accounts[e.units[u].account].usdc_units, middle
+    if usdc_free_after(e, u, a, 0) < 0:
+        return 0
+    while low < high:
+        middle = low + floor_div(high - low + 1, 2)
+        if usdc_free_after(e, u, a, middle) >= 0:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+cdef inline int64_t removable(Core* e, uint32_t u) noexcept nogil:
+    """What may leave a block (I9): nothing unless its position gains on its opening cost."""
+    cdef Leg* leg = &e.legs[e.units[u].first_leg]
+    if leg.qty_lots == 0:
+        return e.units[u].cash_units
+    if position_upnl(&e.markets[leg.contract], leg.qty_lots, leg.opening_cost_units) <= 0:
+        return 0
+    return releasable(e, u)
+
+
+cdef inline int64_t releasable(Core* e, uint32_t u) noexcept nogil:
+    """min(position_cash - MM, MB - IM), not below 0, without the profit gate (I10)."""
+    cdef Amounts a = amounts(e, u)
+    cdef int64_t by_maintenance = sub64(e.units[u].cash_units, a.mm_units)
+    cdef int64_t least = by_maintenance if by_maintenance < a.free_units else a.free_units
+    return least if least > 0 else 0

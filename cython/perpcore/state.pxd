@@ -1,0 +1,552 @@
+"""Floor 3: the venue's memory: arenas of units, legs, orders and accounts behind u32 indices.
+
+Nothing here decides anything. Every writer calls one of the `edit_*` functions first, which hand
+the record to the undo log; a rolled-back command is bit for bit a command that never came.
+"""
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from perpcore.book cimport (
+    Book, BookOrder, OrderPool, book_free, book_init, pool_free, pool_init,
+)
+from perpcore.contract cimport Contract
+from perpcore.int128 cimport i128, i128_add, i128_from
+from perpcore.memory cimport CHECK, arena_alloc, arena_free
+from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
+from perpcore.records cimport NONE, Event, VenueTerms
+from perpcore.sort cimport Ranked
+from perpcore.undo cimport (
+    UndoLog, undo_begin, undo_end, undo_free, undo_init, undo_mark, undo_rollback_to, undo_save,
+)
+
+cdef enum:
+    MAX_CONTRACTS = 64
+    CHUNK_IDS = 13
+    SIZES_COUNT = 16
+    NO_CONTRACT = 0xFFFF
+
+cdef enum UnitFlag:
+    IN_MARGIN_CALL = 1
+    DONE_THIS_COMMAND = 2        # liquidated by this command: at most once (Q8)
+
+# 64 B: a main account or an isolated block.
+cdef struct Unit:
+    int64_t cash_units           # main: USD cash; block: position_cash
+    int64_t order_cash_units     # block: money of its orders; main: 0
+    int64_t session_pnl_units
+    int64_t kept_units           # profit that stays locked from earlier sessions (S5)
+    uint32_t account
+    uint32_t isolation_id        # 0: main account
+    uint32_t first_leg
+    uint32_t next_block          # next block of the same account
+    uint32_t touched             # epoch of the round that touched it
+    uint32_t dirty               # epoch of the command that must re-file it
+    uint16_t leverage            # block
+    uint8_t state                # codes.BlockState; 0 main
+    uint8_t flags
+    uint32_t next_free
+
+# 64 B: one position of a unit.
+cdef struct Leg:
+    int64_t qty_lots
+    int64_t cost_units
+    int64_t opening_cost_units
+    uint32_t unit
+    uint32_t next_leg
+    uint16_t contract
+    uint16_t leverage            # main's setting, 0: not set; block: its own
+    uint32_t orders              # LegOrders or NONE
+    uint32_t key                 # filed under this tick of its threshold map
+    uint32_t chunk               # NONE: not filed
+    uint8_t chunk_slot
+    uint8_t key_side             # 0: map of longs, 1: map of shorts
+    uint16_t _pad
+    uint32_t next_free
+    uint32_t account             # of the unit, so that self-trade prevention reads one line
+
+# What the live orders of one leg add up to; index 0 buys, 1 sells.
+cdef struct LegOrders:
+    int64_t reserve_units[2]
+    int64_t extra_units[2]       # E of SPEC C3 that orders hold
+    int64_t reserved_lots[2]
+    int64_t free_lots[2]         # lots without a reserve
+    uint32_t first_order
+    uint32_t last_order
+    uint32_t next_free
+    uint32_t count
+
+# The part of an order that matching does not read.
+cdef struct OrderCold:
+    int64_t reserve_units        # money still held
+    int64_t extra_units          # E still held
+    int64_t reserved_total       # n of SPEC C3
+    int64_t reserved_used        # f of SPEC C3
+    int64_t size_lots            # size at which MR' was taken
+    int64_t filled_lots
+    int64_t expiry_ns
+    uint64_t client_order_id
+    uint32_t accept_mark_ticks
+    uint32_t leg
+    uint32_t next_order          # orders of the same leg
+    uint32_t prev_order
+    uint32_t timer               # place in the timer heap, NONE: no expiry
+    uint16_t leverage            # of the reserve
+    uint8_t exec_flags
+    uint8_t time_in_force
+    uint8_t stp
+    uint8_t is_explicit          # the reserve is an isolated_margin_amount
+    uint8_t in_book
+    uint8_t _pad
+
+cdef struct Account:
+    int64_t usdc_units
+    uint64_t profile
+    int64_t deficit_units        # what the fund paid for this owner, a statistic
+    uint32_t unit
+    uint32_t first_block
+    uint32_t order_count
+    uint32_t block_count
+
+# 64 B: ids of legs filed under one tick.
+cdef struct Chunk:
+    uint32_t next
+    uint32_t count
+    uint32_t legs[CHUNK_IDS]
+    uint32_t _pad
+
+cdef struct Timer:
+    int64_t expiry_ns
+    uint64_t order_id
+    uint32_t slot
+
+# The part of a contract that changes.
+cdef struct Live:
+    int64_t mark_ticks           # 0: none yet
+    int64_t mark_time_ns
+    int64_t last_price_ticks
+    int64_t inventory_lots
+    int64_t inventory_cost_units
+    int64_t position_count       # legs with a position, the inventory not counted
+    int64_t qty_sum_lots         # sum of all positions, the inventory included: 0 (L1)
+    int64_t funding_rate_e9
+    uint8_t funding_pending
+    uint8_t state                # codes.MarketState
+
+# Scalars; saved whole when an undo begins.
+cdef struct Header:
+    uint64_t seq
+    int64_t time_ns
+    int64_t session
+    uint32_t next_isolation_id
+    uint32_t account_count
+    uint32_t contract_count
+    uint32_t unit_top
+    uint32_t unit_free
+    uint32_t leg_top
+    uint32_t leg_free
+    uint32_t group_top
+    uint32_t group_free
+    uint32_t chunk_top
+    uint32_t chunk_free
+    uint32_t timer_count
+    int64_t index_e6
+    i128 fund_units[2]
+    i128 fees_units
+    i128 conversion_units[2]
+    i128 deposits_units[2]
+    i128 withdrawals_units[2]
+    int64_t carried_units
+    int64_t inventory_cash_units
+    uint64_t residual[2]         # running L1, modulo 2^64
+
+cdef struct Market:
+    Contract terms
+    Live live
+    Book book
+    PriceMap longs               # mirrored: key = max_mark - mark
+    PriceMap shorts
+
+cdef struct Core:
+    Header h
+    VenueTerms terms
+    uint64_t admin_key
+    Market* markets
+    Account* accounts
+    Unit* units
+    Leg* legs
+    LegOrders* groups
+    OrderPool pool
+    OrderCold* cold
+    Chunk* chunks
+    Timer* timers
+    uint32_t* client_index       # (account, client order id) -> order slot + 1
+    uint64_t client_mask
+    uint32_t* touched            # units that changed and wait for their test
+    uint32_t touched_count
+    uint32_t* dirty              # units to be filed anew when the command ends
+    uint32_t dirty_count
+    uint32_t epoch               # of the round
+    uint32_t command_epoch
+    Event* events                # of the command in hand
+    uint64_t event_count
+    uint64_t event_capacity
+    UndoLog undo
+    bint keep_undo               # a preview needs the whole log
+    uint32_t* tested             # scratch: the units of a round
+    Ranked* ranked               # scratch: units in the order in which a rule takes them
+    Ranked* ended                # scratch: orders in the order in which they end
+    uint64_t sizes[SIZES_COUNT]  # bytes of the arenas, for their release
+
+
+# ---- the arenas ---------------------------------------------------------------------------------
+
+cdef inline void* take_arena(Core* e, int place, uint64_t bytes_) noexcept nogil:
+    e.sizes[place] = bytes_
+    return arena_alloc(bytes_)
+
+
+cdef inline void core_free(Core* e) noexcept nogil:
+    """Give everything back; a core that is half made too."""
+    cdef uint32_t i
+    if e.markets != NULL:
+        for i in range(e.h.contract_count):
+            market_free(&e.markets[i])
+    arena_free(e.markets, e.sizes[0])
+    arena_free(e.accounts, e.sizes[1])
+    arena_free(e.units, e.sizes[2])
+    arena_free(e.legs, e.sizes[3])
+    arena_free(e.groups, e.sizes[4])
+    arena_free(e.cold, e.sizes[5])
+    arena_free(e.chunks, e.sizes[6])
+    arena_free(e.timers, e.sizes[7])
+    arena_free(e.client_index, e.sizes[8])
+    arena_free(e.touched, e.sizes[9])
+    arena_free(e.dirty, e.sizes[10])
+    arena_free(e.events, e.sizes[11])
+    arena_free(e.tested, e.sizes[12])
+    arena_free(e.ranked, e.sizes[13])
+    arena_free(e.ended, e.sizes[14])
+    pool_free(&e.pool)
+    undo_free(&e.undo)
+    memset(e, 0, sizeof(Core))
+
+
+cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
+    """Take all memory of a venue, zeroed and committed when first touched; 0, or -1 without room.
+
+    What one command may append or change is bounded by what exists: the event and undo arenas are
+    sized by that bound, so that no command can run out of either.
+    """
+    cdef uint64_t units = <uint64_t>terms.unit_capacity + 1
+    cdef uint64_t legs = <uint64_t>terms.leg_capacity + 1
+    cdef uint64_t orders = <uint64_t>terms.order_capacity + 1
+    cdef uint64_t clients = 64
+    memset(e, 0, sizeof(Core))
+    while clients < 2 * orders:
+        clients *= 2
+    e.terms = terms[0]
+    e.client_mask = clients - 1
+    e.h.unit_free = e.h.leg_free = e.h.group_free = e.h.chunk_free = NONE
+    e.h.session = 1
+    e.h.next_isolation_id = 1
+    e.event_capacity = 65536 + 40 * units + 32 * orders
+    e.markets = <Market*>take_arena(e, 0, MAX_CONTRACTS * sizeof(Market))
+    e.accounts = <Account*>take_arena(e, 1, (<uint64_t>terms.account_capacity + 1) * sizeof(Account))
+    e.units = <Unit*>take_arena(e, 2, units * sizeof(Unit))
+    e.legs = <Leg*>take_arena(e, 3, legs * sizeof(Leg))
+    e.groups = <LegOrders*>take_arena(e, 4, legs * sizeof(LegOrders))
+    e.cold = <OrderCold*>take_arena(e, 5, orders * sizeof(OrderCold))
+    # A chunk a leg is enough: every chunk that is in use holds one at least.
+    e.chunks = <Chunk*>take_arena(e, 6, legs * sizeof(Chunk))
+    e.timers = <Timer*>take_arena(e, 7, orders * sizeof(Timer))
+    e.client_index = <uint32_t*>take_arena(e, 8, clients * sizeof(uint32_t))
+    e.touched = <uint32_t*>take_arena(e, 9, units * sizeof(uint32_t))
+    e.dirty = <uint32_t*>take_arena(e, 10, units * sizeof(uint32_t))
+    e.events = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
+    e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
+    e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
+    e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
+    cdef bint short = (
+        e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
+        or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
+        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL or e.events == NULL
+        or e.tested == NULL or e.ranked == NULL or e.ended == NULL)
+    if (short or pool_init(&e.pool, terms.order_capacity) != 0
+            or undo_init(&e.undo, (<uint64_t>1 << 24) + 8192 * units + 4096 * orders) != 0):
+        core_free(e)
+        return -1
+    return 0
+
+
+cdef inline void market_free(Market* m) noexcept nogil:
+    book_free(&m.book)
+    pricemap_free(&m.longs)
+    pricemap_free(&m.shorts)
+
+
+cdef inline int market_init(Core* e, Market* m) noexcept nogil:
+    """Book and threshold maps of a contract whose terms are set; 0, or -1 without room."""
+    # A page holds 64 ticks and each filed leg needs one at most.
+    cdef int64_t pages = (m.terms.max_mark_ticks >> 6) + 1
+    if pages > e.terms.leg_capacity + 1:
+        pages = <int64_t>e.terms.leg_capacity + 1
+    memset(&m.live, 0, sizeof(Live))
+    if (book_init(&m.book, m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0
+            or pricemap_init(&m.longs, m.terms.max_mark_ticks, <uint32_t>pages) != 0
+            or pricemap_init(&m.shorts, m.terms.max_mark_ticks, <uint32_t>pages) != 0):
+        market_free(m)
+        return -1
+    return 0
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+cdef inline Unit* edit_unit(Core* e, uint32_t u) noexcept nogil:
+    undo_save(&e.undo, &e.units[u], sizeof(Unit))
+    return &e.units[u]
+
+
+cdef inline Leg* edit_leg(Core* e, uint32_t leg) noexcept nogil:
+    undo_save(&e.undo, &e.legs[leg], sizeof(Leg))
+    return &e.legs[leg]
+
+
+cdef inline LegOrders* edit_group(Core* e, uint32_t group) noexcept nogil:
+    undo_save(&e.undo, &e.groups[group], sizeof(LegOrders))
+    return &e.groups[group]
+
+
+cdef inline OrderCold* edit_cold(Core* e, uint32_t slot) noexcept nogil:
+    undo_save(&e.undo, &e.cold[slot], sizeof(OrderCold))
+    return &e.cold[slot]
+
+
+cdef inline BookOrder* edit_order(Core* e, uint32_t slot) noexcept nogil:
+    undo_save(&e.undo, &e.pool.orders[slot], sizeof(BookOrder))
+    return &e.pool.orders[slot]
+
+
+cdef inline Account* edit_account(Core* e, uint32_t account) noexcept nogil:
+    undo_save(&e.undo, &e.accounts[account], sizeof(Account))
+    return &e.accounts[account]
+
+
+cdef inline Live* edit_live(Core* e, uint32_t contract) noexcept nogil:
+    undo_save(&e.undo, &e.markets[contract].live, sizeof(Live))
+    return &e.markets[contract].live
+
+
+cdef inline uint64_t core_mark(Core* e) noexcept nogil:
+    """Start (or deepen) a reversible stretch; returns the place to roll back to."""
+    cdef uint64_t mark
+    if not e.undo.on:
+        undo_begin(&e.undo)
+    mark = undo_mark(&e.undo)
+    undo_save(&e.undo, &e.h, sizeof(Header))
+    return mark
+
+
+cdef inline void core_rollback(Core* e, uint64_t mark, uint64_t event_count) noexcept nogil:
+    """The stretch since `mark` never came, and neither did its events."""
+    undo_rollback_to(&e.undo, mark)
+    e.event_count = event_count
+    forget_touched(e)
+    e.dirty_count = 0
+    e.command_epoch += 1
+
+
+cdef inline void core_commit(Core* e) noexcept nogil:
+    """What was done stands: forget how to undo it, unless a preview still needs it."""
+    if e.undo.on and not e.keep_undo:
+        undo_end(&e.undo)
+
+
+cdef inline void forget_touched(Core* e) noexcept nogil:
+    """A new round: nobody has been touched yet."""
+    e.touched_count = 0
+    e.epoch += 1
+
+
+cdef inline void smudge(Core* e, uint32_t u) noexcept nogil:
+    """File the unit's thresholds anew when the command ends, without testing it again."""
+    cdef Unit* unit = &e.units[u]
+    if unit.dirty != e.command_epoch:
+        unit.dirty = e.command_epoch
+        e.dirty[e.dirty_count] = u
+        e.dirty_count += 1
+
+
+cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
+    """The unit changed: it is tested in the next round and filed anew when the command ends."""
+    cdef Unit* unit = &e.units[u]
+    if unit.touched != e.epoch:
+        unit.touched = e.epoch
+        e.touched[e.touched_count] = u
+        e.touched_count += 1
+    smudge(e, u)
+
+
+cdef inline bint is_block(const Unit* unit) noexcept nogil:
+    return unit.isolation_id != 0
+
+
+cdef inline uint64_t unit_rank(const Unit* unit) noexcept nogil:
+    """Unit order: main accounts by account, then blocks by isolation id."""
+    if unit.isolation_id:
+        return (<uint64_t>1 << 32) | unit.isolation_id
+    return unit.account
+
+
+cdef inline uint32_t main_of(Core* e, uint32_t u) noexcept nogil:
+    return e.accounts[e.units[u].account].unit
+
+
+cdef inline Event* event(Core* e, uint8_t kind) noexcept nogil:
+    """Append one event of the current command; the caller fills what the kind uses."""
+    CHECK(e.event_count < e.event_capacity)
+    cdef Event* ev = &e.events[e.event_count]
+    e.event_count += 1
+    memset(ev, 0, sizeof(Event))
+    ev.seq = e.h.seq
+    ev.account = NONE
+    ev.contract = NO_CONTRACT
+    ev.kind = kind
+    return ev
+
+
+cdef inline Event* unit_event(Core* e, uint8_t kind, uint32_t u, uint32_t contract) noexcept nogil:
+    cdef Event* ev = event(e, kind)
+    ev.account = e.units[u].account
+    ev.isolation_id = e.units[u].isolation_id
+    ev.contract = <uint16_t>contract
+    return ev
+
+
+cdef inline uint32_t unit_take(Core* e) noexcept nogil:
+    cdef uint32_t u = e.h.unit_free
+    if u != NONE:
+        e.h.unit_free = e.units[u].next_free
+    else:
+        u = e.h.unit_top
+        e.h.unit_top += 1
+    cdef Unit* unit = edit_unit(e, u)
+    # The epochs stay: a stamp of this command would otherwise be lost with the slot's old life.
+    cdef uint32_t touched = unit.touched, dirty = unit.dirty
+    memset(unit, 0, sizeof(Unit))
+    unit.touched = touched
+    unit.dirty = dirty
+    unit.first_leg = NONE
+    unit.next_block = NONE
+    unit.next_free = NONE
+    return u
+
+
+cdef inline void unit_release(Core* e, uint32_t u) noexcept nogil:
+    cdef Unit* unit = edit_unit(e, u)
+    unit.isolation_id = 0
+    unit.account = NONE
+    unit.state = 0
+    unit.first_leg = NONE
+    unit.next_free = e.h.unit_free
+    e.h.unit_free = u
+
+
+cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
+    cdef uint32_t i = e.h.leg_free
+    if i != NONE:
+        e.h.leg_free = e.legs[i].next_free
+    else:
+        i = e.h.leg_top
+        e.h.leg_top += 1
+    cdef Leg* leg = edit_leg(e, i)
+    memset(leg, 0, sizeof(Leg))
+    leg.unit = u
+    leg.account = e.units[u].account
+    leg.contract = <uint16_t>contract
+    leg.orders = NONE
+    leg.chunk = NONE
+    leg.next_free = NONE
+    leg.next_leg = e.units[u].first_leg
+    edit_unit(e, u).first_leg = i
+    return i
+
+
+cdef inline void leg_release(Core* e, uint32_t i) noexcept nogil:
+    cdef Leg* leg = edit_leg(e, i)
+    leg.unit = NONE
+    leg.next_free = e.h.leg_free
+    e.h.leg_free = i
+
+
+cdef inline bint has_room(Core* e, uint32_t units, uint32_t legs, uint32_t orders) noexcept nogil:
+    """Whether so many more records exist; asked before anything changes (50001)."""
+    if units and e.h.unit_free == NONE and e.h.unit_top + units > e.terms.unit_capacity:
+        return False
+    if legs and e.h.leg_free == NONE and e.h.leg_top + legs > e.terms.leg_capacity:
+        return False
+    return e.pool.state.live_count + orders <= e.terms.order_capacity
+
+
+cdef inline uint32_t leg_of(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
+    """The unit's leg on the contract, or NONE."""
+    cdef uint32_t i = e.units[u].first_leg
+    while i != NONE and e.legs[i].contract != contract:
+        i = e.legs[i].next_leg
+    return i
+
+
+cdef inline LegOrders* group_of(Core* e, uint32_t leg) noexcept nogil:
+    """The leg's order totals to be changed, made when it has none."""
+    cdef uint32_t g = e.legs[leg].orders
+    if g != NONE:
+        return edit_group(e, g)
+    g = e.h.group_free
+    if g != NONE:
+        e.h.group_free = e.groups[g].next_free
+    else:
+        g = e.h.group_top
+        e.h.group_top += 1
+    cdef LegOrders* group = edit_group(e, g)
+    memset(group, 0, sizeof(LegOrders))
+    group.first_order = NONE
+    group.last_order = NONE
+    group.next_free = NONE
+    edit_leg(e, leg).orders = g
+    return group
+
+
+cdef inline void group_drop_if_empty(Core* e, uint32_t leg) noexcept nogil:
+    cdef uint32_t g = e.legs[leg].orders
+    if g == NONE or e.groups[g].count:
+        return
+    edit_group(e, g).next_free = e.h.group_free
+    e.h.group_free = g
+    edit_leg(e, leg).orders = NONE
+
+
+cdef inline int64_t reserved_lots(Core* e, uint32_t leg, int side) noexcept nogil:
+    if leg == NONE or e.legs[leg].orders == NONE:
+        return 0
+    return e.groups[e.legs[leg].orders].reserved_lots[side]
+
+
+cdef inline int64_t free_lots(Core* e, uint32_t leg, int side) noexcept nogil:
+    if leg == NONE or e.legs[leg].orders == NONE:
+        return 0
+    return e.groups[e.legs[leg].orders].free_lots[side]
+
+
+cdef inline uint32_t block_by_id(Core* e, uint32_t account, uint64_t isolation_id) noexcept nogil:
+    """The account's open block with that id, or NONE."""
+    cdef uint32_t u = e.accounts[account].first_block
+    while u != NONE and e.units[u].isolation_id != isolation_id:
+        u = e.units[u].next_block
+    return u
+
+
+cdef inline uint32_t block_on(Core* e, uint32_t account, uint32_t contract) noexcept nogil:
+    """The account's open block on that contract, or NONE; there is at most one (I1)."""
+    cdef uint32_t u = e.accounts[account].first_block
+    while u != NONE and e.legs[e.units[u].first_leg].contract != contract:
+        u = e.units[u].next_block
+    return u

@@ -1,0 +1,265 @@
+"""Floor 5: the ordered index of next adverse events (Q2): a mark touches only what it crosses.
+
+Each leg with a position is filed under one mark tick of its contract: longs in a mirrored map, so
+that both maps are searched from their smallest key. A unit with one leg is filed under its exact
+threshold. A unit with several is filed under a safe box: its slack is split over its legs, each
+leg gets the number of ticks that its part can pay for, and as long as no leg left its box the
+losses cannot exceed the slack; when one does, the unit is tested exactly and filed anew.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from perpcore.contract cimport margin_rate, trigger_rate
+from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
+    i128_mul_u, mul_div_floor, sub64
+from perpcore.margin cimport (
+    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold, rate_add,
+)
+from perpcore.memory cimport CHECK
+from perpcore.pricemap cimport (
+    Cell, PriceMap, pricemap_erase, pricemap_find, pricemap_has_room, pricemap_insert, pricemap_min,
+    pricemap_next,
+)
+from perpcore.records cimport NONE
+from perpcore.standing cimport (
+    compare_initial, equity, half_haircut, haircut, magnitude, meets_maintenance, notional,
+    order_margin, sum_maintenance, usdc_value,
+)
+from perpcore.state cimport (
+    CHUNK_IDS, Chunk, Core, Leg, Market, Unit, edit_leg, is_block, smudge, touch,
+)
+from perpcore.undo cimport undo_save
+
+
+cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
+    return &m.longs if key_side == 0 else &m.shorts
+
+
+cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
+    cdef uint32_t c = e.h.chunk_free
+    if c != NONE:
+        e.h.chunk_free = e.chunks[c].next
+    else:
+        c = e.h.chunk_top
+        e.h.chunk_top += 1
+    undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
+    e.chunks[c].count = 0
+    e.chunks[c].next = NONE
+    return c
+
+
+cdef inline void file_leg(Core* e, uint32_t i, int key_side, int64_t key) noexcept nogil:
+    """Put a leg under a key; the head chunk is the only one that may have holes at its end."""
+    cdef Leg* leg = edit_leg(e, i)
+    cdef Cell* cell = pricemap_insert(map_of(&e.markets[leg.contract], key_side), key, &e.undo)
+    cdef uint32_t head = cell.head if cell.qty_lots else NONE, fresh
+    if head == NONE or e.chunks[head].count == CHUNK_IDS:
+        fresh = chunk_take(e)
+        e.chunks[fresh].next = head
+        undo_save(&e.undo, cell, sizeof(Cell))
+        cell.head = fresh
+        head = fresh
+    else:
+        undo_save(&e.undo, cell, sizeof(Cell))
+        undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
+    cell.qty_lots += 1
+    leg.key = <uint32_t>key
+    leg.key_side = <uint8_t>key_side
+    leg.chunk = head
+    leg.chunk_slot = <uint8_t>e.chunks[head].count
+    e.chunks[head].legs[e.chunks[head].count] = i
+    e.chunks[head].count += 1
+
+
+cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
+    """Take a leg out of the index: the last id of the head chunk fills its place."""
+    cdef Leg* leg = edit_leg(e, i)
+    if leg.chunk == NONE:
+        return
+    cdef PriceMap* index = map_of(&e.markets[leg.contract], leg.key_side)
+    cdef Cell* cell = pricemap_find(index, leg.key)
+    cdef uint32_t head = cell.head, moved
+    undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
+    e.chunks[head].count -= 1
+    moved = e.chunks[head].legs[e.chunks[head].count]
+    if moved != i:
+        undo_save(&e.undo, &e.chunks[leg.chunk], sizeof(Chunk))
+        e.chunks[leg.chunk].legs[leg.chunk_slot] = moved
+        edit_leg(e, moved).chunk = leg.chunk
+        e.legs[moved].chunk_slot = leg.chunk_slot
+    undo_save(&e.undo, cell, sizeof(Cell))
+    cell.qty_lots -= 1
+    if e.chunks[head].count == 0:
+        cell.head = e.chunks[head].next
+        e.chunks[head].next = e.h.chunk_free
+        e.h.chunk_free = head
+    if cell.qty_lots == 0:
+        pricemap_erase(index, leg.key, &e.undo)
+    leg.chunk = NONE
+
+
+cdef inline void refile_leg(Core* e, uint32_t i, int64_t mark) noexcept nogil:
+    """File a leg under the mark at which its unit must be looked at; out of range: never."""
+    cdef Leg* leg = &e.legs[i]
+    cdef int64_t last = e.markets[leg.contract].terms.max_mark_ticks
+    cdef int side = 0 if leg.qty_lots > 0 else 1
+    if leg.qty_lots == 0 or mark < 1 or mark > last:
+        unfile_leg(e, i)
+        return
+    cdef int64_t key = last - mark if side == 0 else mark
+    if leg.chunk != NONE and leg.key == key and leg.key_side == side:
+        return
+    unfile_leg(e, i)
+    file_leg(e, i, side, key)
+
+
+cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
+    """The cash of Q2's formula: a main account's USDC counts at today's index, less its haircut."""
+    cdef Unit* unit = &e.units[u]
+    if is_block(unit):
+        return unit.cash_units
+    cdef int64_t usdc = e.accounts[unit.account].usdc_units
+    cdef int64_t cash = add64(unit.cash_units, usdc_value(e, usdc))
+    if initial:
+        return sub64(cash, haircut(e, usdc_value(e, usdc)))
+    return sub64(cash, half_haircut(e, u))
+
+
+cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """The mark at which a unit with this one leg crosses maintenance, or the margin call."""
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t lots = magnitude(leg.qty_lots)
+    cdef Rate a = trigger_rate(&m.terms.rates, lots)
+    cdef bint fits = True
+    if initial:
+        a = rate_add(m.terms.rates.fee_reserve,
+                     margin_rate(&m.terms.rates, lots, leg.leverage), &fits)
+        CHECK(fits)
+        if leg.qty_lots > 0 and a.num >= a.den:
+            return m.terms.max_mark_ticks          # margin rate 1: no mark is safe for a long
+    return liquidation_threshold(solo_cash(e, u, initial), leg.qty_lots, leg.cost_units, m.terms.v,
+                                 a, m.terms.max_mark_ticks)
+
+
+cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
+    """The unit's leg with a position if it has exactly one, else NONE."""
+    cdef uint32_t i = e.units[u].first_leg, found = NONE
+    while i != NONE:
+        if e.legs[i].qty_lots:
+            if found != NONE:
+                return NONE
+            found = i
+        i = e.legs[i].next_leg
+    return found
+
+
+cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogil:
+    """MB less the requirement, rounded down by at most one unit a fraction: safe for a box."""
+    cdef ExactSum s
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    if not initial:
+        sum_maintenance(e, u, NULL, &s)
+        return sub64(sub64(equity(e, u, NULL), half_haircut(e, u)), add64(s.whole, s.count))
+    exact_clear(&s)
+    while i != NONE:
+        leg = &e.legs[i]
+        m = &e.markets[leg.contract]
+        if leg.qty_lots:
+            exact_add(&s, notional(m, leg.qty_lots), m.terms.rates.fee_reserve)
+            exact_add(&s, notional(m, leg.qty_lots),
+                      margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
+        i = leg.next_leg
+    cdef int64_t value = usdc_value(e, e.accounts[e.units[u].account].usdc_units)
+    return sub64(sub64(equity(e, u, NULL), haircut(e, value)), add64(s.whole, s.count))
+
+
+cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noexcept nogil:
+    """What one adverse mark tick costs at most: |Q| v (1 - a) for a long, (1 + a) for a short."""
+    cdef int64_t lots = magnitude(leg.qty_lots)
+    cdef int64_t tick = mul64(lots, m.terms.v)
+    cdef Rate a
+    if leg.qty_lots > 0:
+        return tick                                  # an upper bound of |Q| v (1 - a)
+    if initial:
+        return mul64(tick, 3)                        # fee reserve and margin rate are below 1 each
+    a = trigger_rate(&m.terms.rates, lots)
+    return i128_ceil_div64(i128_mul_u(i128_from(tick), a.den + a.num), a.den)
+
+
+cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
+    """File each leg of a unit with several legs at the edge of its safe box."""
+    cdef int64_t slack = slack_units(e, u, initial), total = 0, weight, part, ticks, mark
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    while i != NONE:
+        leg = &e.legs[i]
+        if leg.qty_lots:
+            total = add64(total, 1 + floor_div(notional(&e.markets[leg.contract], leg.qty_lots), 64))
+        i = leg.next_leg
+    i = e.units[u].first_leg
+    while i != NONE:
+        leg = &e.legs[i]
+        m = &e.markets[leg.contract]
+        if leg.qty_lots:
+            weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
+            part = mul_div_floor(slack, weight, total) if slack > 0 else 0
+            ticks = floor_div(part, leg_slope_units(m, leg, initial))
+            mark = m.live.mark_ticks
+            if leg.qty_lots > 0:
+                mark -= ticks + 1
+                refile_leg(e, i, mark)
+            else:
+                mark = add64(mark, ticks + 1)
+                refile_leg(e, i, mark)
+        else:
+            refile_leg(e, i, 0)
+        i = e.legs[i].next_leg
+
+
+cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
+    """Re-key every leg of a unit; the margin call comes first if the unit has reserved orders."""
+    cdef Unit* unit = &e.units[u]
+    cdef uint32_t i = only_leg(e, u), j
+    cdef bint initial = not is_block(unit) and order_margin(e, u) > 0
+    if i == NONE:
+        file_box(e, u, initial)
+        return
+    j = unit.first_leg
+    while j != NONE:
+        if j != i:
+            refile_leg(e, j, 0)
+        j = e.legs[j].next_leg
+    refile_leg(e, i, solo_threshold(e, u, i, initial))
+
+
+cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
+    """A key of the unit was crossed: it is touched if a test of it fails, else only filed anew."""
+    if not meets_maintenance(e, u, NULL):
+        touch(e, u)
+    elif not is_block(&e.units[u]) and order_margin(e, u) > 0 and compare_initial(e, u) < 0:
+        touch(e, u)
+    else:
+        smudge(e, u)
+
+
+cdef inline void sweep(Core* e, uint32_t contract) noexcept nogil:
+    """Look at every unit whose key the new mark crossed; two comparisons when there is none."""
+    cdef Market* m = &e.markets[contract]
+    cdef int64_t mark = m.live.mark_ticks, key, bound
+    cdef int side
+    cdef PriceMap* index
+    cdef uint32_t c, n
+    for side in range(2):
+        index = map_of(m, side)
+        bound = m.terms.max_mark_ticks - mark if side == 0 else mark
+        key = pricemap_min(index)
+        while key >= 0 and key <= bound:
+            c = pricemap_find(index, key).head
+            while c != NONE:
+                for n in range(e.chunks[c].count):
+                    look_at(e, e.legs[e.chunks[c].legs[n]].unit)
+                c = e.chunks[c].next
+            key = pricemap_next(index, key)
