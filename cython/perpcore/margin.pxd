@@ -1,0 +1,182 @@
+"""Floor 0.9: pure arithmetic of margin: exact rates, exact sums of them, thresholds (C1, Q1, Q2).
+
+Every function depends on its arguments alone. A rate is a fraction of whole numbers; an amount made
+from a rate says its direction, a test compares exactly and makes no amount.
+"""
+from libc.stdint cimport int64_t, uint64_t
+
+from perpcore.int128 cimport (
+    FRACTIONS_MAX, add64, ceil_div, floor_div, fractions_cmp, i128, i128_add, i128_ceil_div,
+    i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64, i128_from, i128_mul,
+    i128_mul_u, i128_neg, i128_to64, mul64, sub64, u64_cmp_products,
+    u64_exact_div, u64_gcd,
+)
+from perpcore.memory cimport CHECK
+
+# num / den >= 0; den >= 1. Below 2^60 each where a venue's terms made it.
+cdef struct Rate:
+    uint64_t num
+    uint64_t den
+
+# whole + the sum of num / den, each fraction in (0, 1) and no denominator twice.
+cdef struct ExactSum:
+    int64_t whole                # money units
+    int64_t count
+    uint64_t num[128]            # FRACTIONS_MAX: two rates of each of 64 contracts
+    uint64_t den[128]
+
+
+# ---- rates
+
+cdef inline Rate rate_reduce(uint64_t num, uint64_t den) noexcept nogil:
+    """num / den in lowest terms."""
+    cdef uint64_t divisor = u64_gcd(num, den)
+    return Rate(u64_exact_div(num, divisor), u64_exact_div(den, divisor))
+
+
+cdef inline Rate rate_max(Rate a, Rate b) noexcept nogil:
+    """The larger rate; the first if they are equal."""
+    return b if u64_cmp_products(a.num, b.den, b.num, a.den) < 0 else a
+
+
+cdef inline Rate rate_add(Rate a, Rate b, bint* fits) noexcept nogil:
+    """a + b over the least common denominator, exact; *fits turns 0 when that passes 2^60."""
+    cdef uint64_t divisor = u64_gcd(a.den, b.den)
+    cdef uint64_t more_a = u64_exact_div(b.den, divisor), more_b = u64_exact_div(a.den, divisor)
+    cdef i128 den = i128_mul_u(i128_mul_u(i128_from(1), a.den), more_a)
+    cdef i128 num = i128_add(i128_mul_u(i128_mul_u(i128_from(1), a.num), more_a),
+                             i128_mul_u(i128_mul_u(i128_from(1), b.num), more_b))
+    cdef i128 limit = i128_from(<int64_t>1 << 60)
+    if i128_cmp(den, limit) > 0 or not i128_fits64(num):
+        fits[0] = False
+        return Rate(0, 1)
+    return Rate(<uint64_t>i128_to64(num), <uint64_t>i128_to64(den))
+
+
+cdef inline int64_t rate_ceil(int64_t amount_units, Rate rate) noexcept nogil:
+    """amount x rate, up: a requirement or a fee (U3)."""
+    return i128_ceil_div64(i128_mul_u(i128_from(amount_units), rate.num), rate.den)
+
+
+cdef inline int64_t rate_floor(int64_t amount_units, Rate rate) noexcept nogil:
+    """amount x rate, down: a balance or a release (U3)."""
+    return i128_floor_div64(i128_mul_u(i128_from(amount_units), rate.num), rate.den)
+
+
+# ---- exact sums
+
+cdef inline void exact_clear(ExactSum* s) noexcept nogil:
+    s.whole = 0
+    s.count = 0
+
+
+cdef inline void exact_add(ExactSum* s, int64_t amount_units, Rate rate) noexcept nogil:
+    """Add amount x rate, exactly; the amount is not negative."""
+    cdef int64_t whole = rate_floor(amount_units, rate), i = 0
+    # The rest lies in [0, den), so that the low words alone give it.
+    cdef uint64_t rest = <uint64_t>amount_units * rate.num - <uint64_t>whole * rate.den
+    cdef uint64_t room
+    s.whole = add64(s.whole, whole)
+    if rest == 0:
+        return
+    while i < s.count and s.den[i] != rate.den:
+        i += 1
+    if i == s.count:
+        CHECK(i < FRACTIONS_MAX)
+        s.num[i] = rest
+        s.den[i] = rate.den
+        s.count += 1
+        return
+    room = rate.den - s.num[i]                        # what is missing to one whole unit
+    if rest < room:
+        s.num[i] += rest
+        return
+    s.whole = add64(s.whole, 1)
+    s.num[i] = rest - room
+    if s.num[i] == 0:
+        s.count -= 1
+        s.num[i] = s.num[s.count]
+        s.den[i] = s.den[s.count]
+
+
+cdef inline int exact_cmp(const ExactSum* s, int64_t amount_units) noexcept nogil:
+    """Sign of the amount less the sum: 1 when the amount is the larger."""
+    return fractions_cmp(sub64(amount_units, s.whole), s.num, s.den, <int>s.count)
+
+
+# ---- the test of one position, and the mark at which it turns
+
+cdef inline bint margin_below(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
+                              int64_t mark_ticks, int64_t v, Rate a) noexcept nogil:
+    """cash + Q v mark - C < |Q| v mark a, exactly (Q1); v = money units of a mark tick x a lot."""
+    cdef int64_t value = mul64(qty_lots, mul64(v, mark_ticks))
+    cdef int64_t equity = sub64(add64(cash_units, value), cost_units)
+    if equity < 0:
+        return True
+    return u64_cmp_products(<uint64_t>equity, a.den,
+                            <uint64_t>(value if value >= 0 else -value), a.num) < 0
+
+
+cdef inline int64_t within(i128 value, int64_t low, int64_t high) noexcept nogil:
+    if i128_cmp(value, i128_from(low)) < 0:
+        return low
+    return high if i128_cmp(value, i128_from(high)) > 0 else i128_to64(value)
+
+
+cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
+                                          int64_t v, Rate a, int64_t max_mark_ticks) noexcept nogil:
+    """The mark nearest to safety at which margin_below holds (Q2).
+
+    A long is below at this mark and every lower one; 0: at none. A short is below at this mark and
+    every higher one; max + 1: at none. Needs Q != 0, and a < 1 for a long. Nested divisions in one
+    direction round like one division by the product.
+    """
+    CHECK(qty_lots != 0)
+    cdef uint64_t tick
+    cdef i128 gap
+    if qty_lots > 0:
+        CHECK(a.num < a.den)
+        tick = <uint64_t>mul64(qty_lots, v)
+        gap = i128_mul_u(i128_from(sub64(cost_units, cash_units)), a.den)
+        gap = i128_ceil_div(i128_ceil_div(gap, tick), a.den - a.num)
+        return within(i128_add(gap, i128_from(-1)), 0, max_mark_ticks)
+    tick = <uint64_t>mul64(-qty_lots, v)
+    gap = i128_mul_u(i128_from(sub64(cash_units, cost_units)), a.den)
+    gap = i128_floor_div(i128_floor_div(gap, tick), a.den + a.num)
+    return within(i128_add(gap, i128_from(1)), 1, max_mark_ticks + 1)
+
+
+cdef inline int64_t bankruptcy_mark(int64_t other_equity_units, int64_t qty_lots,
+                                    int64_t cost_units, int64_t v) noexcept nogil:
+    """The worst mark at which closing Q leaves nothing negative: (C - other equity) / (Q v) (Q3).
+
+    Up for a long and down for a short: in the fund's favor, which pays nothing for a close at it.
+    May lie below 1, or above every price. Needs Q != 0.
+    """
+    CHECK(qty_lots != 0)
+    if qty_lots > 0:
+        return ceil_div(sub64(cost_units, other_equity_units), mul64(qty_lots, v))
+    return floor_div(sub64(other_equity_units, cost_units), mul64(-qty_lots, v))
+
+
+# ---- amounts
+
+cdef inline int64_t funding_change(int64_t value_units, int64_t rate_e9) noexcept nogil:
+    """What the holder of Q v mark gets (F1): down, so that a payer pays the ceiling."""
+    return i128_floor_div64(i128_neg(i128_mul(value_units, rate_e9)), 1_000_000_000)
+
+
+cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mark_ticks,
+                                  bint is_sell, int64_t v, Rate margin, Rate taker,
+                                  Rate fee_reserve) noexcept nogil:
+    """R(n) of C3 without the part for lots already held: every term up by itself."""
+    if lots <= 0:
+        return 0
+    cdef int64_t b = price_marks if price_marks > mark_ticks else mark_ticks
+    cdef int64_t n = mul64(lots, mul64(b, v))
+    cdef int64_t worse = mark_ticks - price_marks if is_sell else price_marks - mark_ticks
+    cdef int64_t total = add64(rate_ceil(n, margin), rate_ceil(n, taker))
+    total = add64(total, rate_ceil(n, fee_reserve))
+    if worse > 0:
+        total = add64(total, mul64(lots, mul64(worse, v)))
+    return total
