@@ -1,0 +1,239 @@
+"""The venue's enumerations, written down a second time: numbers as in cython/perpcore/codes.pxd."""
+
+from __future__ import annotations
+
+
+class Side:
+    BUY = 1
+    SELL = 2
+
+
+class Kind:
+    NEW_ORDER = 1
+    CANCEL = 2
+    AMEND = 3
+    CANCEL_ALL = 4
+    CLOSE_POSITION = 5
+    SET_LEVERAGE = 6
+    ADD_MARGIN = 7
+    REMOVE_MARGIN = 8
+    WITHDRAW = 9
+    OPEN_ACCOUNT = 16
+    DEPOSIT = 17
+    ADMIN_FIRST = 32
+    MARK = 32
+    INDEX = 33
+    FUNDING = 34
+    SETTLE_SESSION = 35
+    SET_ELIGIBILITY = 36
+    SET_MARKET_STATE = 37
+    FUND_TOP_UP = 38
+    TICK = 39
+
+
+class OrderType:
+    LIMIT = 1
+    MARKET = 2
+
+
+class Tif:
+    NONE = 0
+    GTC = 1
+    IOC = 2
+    FOK = 3
+    GTD = 4
+
+
+class Exec:
+    POST_ONLY = 1
+    REDUCE_ONLY = 2
+    ISOLATED_MARGIN = 4
+    AUTO_TOP_UP = 8
+    RELEASE_MARGIN = 16
+
+
+class Stp:
+    DEFAULT = 0
+    MAKER = 1
+    TAKER = 2
+    BOTH = 3
+
+
+class Scope:
+    ALL = 0
+    CROSS = 1
+    ISOLATED = 2
+    FUNDING_NOW = 0
+    FUNDING_AT_SETTLEMENT = 1
+
+
+class Currency:
+    USD = 1
+    USDC = 2
+
+
+class MarketState:
+    OPEN = 0
+    HALTED = 1
+    REDUCE_ONLY = 2
+
+
+class BlockState:
+    MAIN = 0
+    PENDING = 1
+    OPEN = 2
+    LIQUIDATING = 3
+    CLOSED = 4
+
+
+class Profile:
+    SUSPENDED = 1
+    ADVANCED = 2
+    DERIVATIVES = 4
+    ISOLATED = 8
+    USD = 16
+    USDC = 32
+    RESERVED_BITS = 64 | 128
+
+
+class Ev:
+    ACCEPTED = 1
+    REJECT = 2
+    FILL = 3
+    CANCELLED = 4
+    AMENDED = 5
+    BALANCE = 6
+    BLOCK_PENDING = 7
+    BLOCK_OPEN = 8
+    BLOCK_LIQUIDATING = 9
+    BLOCK_CLOSED = 10
+    MARGIN_CALL = 11
+    MARGIN_CALL_CLEARED = 12
+    LIQUIDATED = 13
+    TAKEN_OVER = 14
+    MARKED = 15
+    INDEXED = 16
+    FUNDING_SET = 17
+    LEVERAGE_SET = 18
+    SESSION_SETTLED = 19
+    LOSS_UNCOVERED = 20
+    PROFIT_LOCKED = 21
+    PROFIT_UNLOCKED = 22
+    ACCOUNT_OPENED = 23
+    ELIGIBILITY_SET = 24
+    MARKET_STATE_SET = 25
+    CONTRACT_ADDED = 26
+
+
+class Reason:
+    DEPOSIT = 1
+    WITHDRAW = 2
+    TRADE_FEE = 3
+    REALIZED_PNL = 4
+    FUNDING = 5
+    ISOLATED_TRANSFER = 6
+    LIQUIDATION_FEE = 7
+    INSURANCE_FUND = 8
+    TAKE_OVER = 9
+    SESSION_SETTLE = 10
+    UNCOVERED_LOSS = 11
+    SOCIALIZED_LOSS = 12
+    AUTO_CONVERSION = 13
+    ROUNDING = 14
+    ADJUSTMENT = 15
+
+
+class Ledger:
+    MAIN_USD = 1
+    MAIN_USDC = 2
+    BLOCK_POSITION = 3
+    BLOCK_ORDER = 4
+    FUND_USD = 5
+    FUND_USDC = 6
+    CONVERSION_USD = 7
+    CONVERSION_USDC = 8
+    INVENTORY = 9
+
+
+class Done:
+    USER = 1
+    REST = 2
+    SELF_TRADE = 3
+    REDUCE_ONLY = 4
+    MAINTENANCE = 5
+    EXPIRED = 6
+    MARGIN_CALL = 7
+    LIQUIDATION = 8
+    ELIGIBILITY = 9
+    SOCIALIZED = 10
+
+
+class Fill:
+    MAKER = 0
+    TAKER = 1
+    LIQUIDATION = 2
+    WORK_OFF = 4
+
+
+class Code:
+    OK = 0
+    NO_POSITION = 201
+    ACCOUNT_SUSPENDED = 202
+    DUPLICATE_CLIENT_ORDER_ID = 204
+    NO_MARK_PRICE = 207
+    INSTRUMENT_NOT_TRADABLE = 208
+    INVALID_INSTRUMENT = 209
+    INVALID_ACCOUNT = 210
+    INVALID_CURRENCY = 211
+    INVALID_ORDER_ID = 212
+    INVALID_ORDER_QTY = 213
+    INVALID_ORDER_TYPE = 218
+    INVALID_EXEC_INST = 219
+    INVALID_SIDE = 220
+    INVALID_TIME_IN_FORCE = 221
+    STALE_MARK_PRICE = 222
+    INVALID_LEVERAGE = 226
+    ACCOUNT_IN_MARGIN_CALL = 301
+    EXCEEDS_ACCOUNT_NOTIONAL = 303
+    IMMEDIATE_LIQUIDATION = 304
+    INSUFFICIENT_BALANCE = 306
+    INVALID_PRICE = 308
+    MARKET_NOT_OPEN = 309
+    BEYOND_BANKRUPTCY = 310
+    POSITION_IN_LIQUIDATION = 311
+    PRICE_ABOVE_LIMIT = 312
+    PRICE_BELOW_LIMIT = 313
+    EXCEEDS_MAX_ORDER_SIZE = 314
+    FAR_AWAY_PRICE = 315
+    EXCEEDS_MAX_ORDERS = 318
+    EXCEEDS_MAX_POSITION = 319
+    EXCEEDS_INITIAL_MARGIN = 320
+    EXCEEDS_REMOVABLE = 321
+    NO_DERIVATIVES_USER = 411
+    NO_DERIVATIVES_ACCOUNT = 412
+    BELOW_MIN_ORDER_SIZE = 415
+    INVALID_ISOLATION_ID = 613
+    EXCEEDS_MAX_BLOCKS = 614
+    NO_ISOLATED_ACCESS = 615
+    BLOCK_EXISTS = 617
+    MARGIN_WITHOUT_RISK = 619
+    REDUCE_ONLY_REJECTED = 1110
+    EXCEEDS_WITHDRAWABLE = 30024
+    INVALID_ARGUMENT = 40001
+    TIME_GOES_BACK = 40003
+    UNKNOWN_COMMAND = 40004
+    NOT_ADMINISTRATION = 40101
+    CONTRACT_NOT_ALLOWED = 40104
+    FOK_NOT_FILLED = 43003
+    IOC_NOT_FILLED = 43004
+    POST_ONLY_WOULD_TAKE = 43005
+    SELF_TRADE_PREVENTED = 43012
+    CAPACITY = 50001
+
+
+def name_of(enumeration: type, number: int) -> str:
+    """The word of a number, for messages of tests."""
+    for name, value in vars(enumeration).items():
+        if value == number and not name.startswith("_"):
+            return name
+    return str(number)

@@ -1,0 +1,189 @@
+"""Chapter 1: the only writer of money (L1, L2), and money on its way (C5, I8, A4)."""
+
+from __future__ import annotations
+
+from .codes import Currency, Ev, Ledger, Reason
+from .margin import conversion_rate
+from .state import State, Unit
+from .units import NO_CONTRACT, ceil_of, floor_of, wrap64
+
+# S4: money that only moves is no profit.
+NOT_PROFIT = (Reason.DEPOSIT, Reason.WITHDRAW, Reason.ISOLATED_TRANSFER, Reason.AUTO_CONVERSION)
+USD, USDC = 0, 1
+
+
+def post_cash(state: State, unit: Unit, amount: int, reason: int, contract: int = NO_CONTRACT,
+              order_id: int = 0) -> None:
+    """USD of a main account, position_cash of a block."""
+    if amount == 0:
+        return
+    unit.cash += amount
+    if reason not in NOT_PROFIT:
+        unit.session_pnl += amount
+    state.touch(unit)
+    state.emit_unit(Ev.BALANCE, unit, contract, reason=reason, order_id=order_id,
+                    ledger=Ledger.BLOCK_POSITION if unit.is_block else Ledger.MAIN_USD,
+                    amount_units=amount, balance_units=unit.cash)
+
+
+def post_order_cash(state: State, unit: Unit, amount: int, order_id: int) -> None:
+    """The money that a block holds for its orders."""
+    if amount == 0:
+        return
+    unit.order_cash += amount
+    state.touch(unit)
+    state.emit_unit(Ev.BALANCE, unit, unit.contract, reason=Reason.ISOLATED_TRANSFER,
+                    order_id=order_id, ledger=Ledger.BLOCK_ORDER, amount_units=amount,
+                    balance_units=unit.order_cash)
+
+
+def post_usdc(state: State, unit: Unit, amount: int, reason: int) -> None:
+    if amount == 0:
+        return
+    account = state.accounts[unit.account]
+    account.usdc += amount
+    state.touch(unit)
+    state.emit_unit(Ev.BALANCE, unit, reason=reason, ledger=Ledger.MAIN_USDC, amount_units=amount,
+                    balance_units=account.usdc)
+
+
+def changed(pair: tuple[int, int], currency: int, amount: int) -> tuple[int, int]:
+    return (pair[0] + amount, pair[1]) if currency == USD else (pair[0], pair[1] + amount)
+
+
+def post_fund(state: State, amount: int, reason: int, contract: int = NO_CONTRACT,
+              currency: int = USD) -> None:
+    if amount == 0:
+        return
+    state.fund = changed(state.fund, currency, amount)
+    state.emit_venue(Ev.BALANCE, contract, reason=reason, amount_units=amount,
+                     ledger=Ledger.FUND_USD if currency == USD else Ledger.FUND_USDC,
+                     balance_units=wrap64(state.fund[currency]))
+
+
+def post_conversion(state: State, amount: int, currency: int) -> None:
+    if amount == 0:
+        return
+    state.conversion = changed(state.conversion, currency, amount)
+    state.emit_venue(Ev.BALANCE, reason=Reason.AUTO_CONVERSION, amount_units=amount,
+                     ledger=Ledger.CONVERSION_USD if currency == USD else Ledger.CONVERSION_USDC,
+                     balance_units=wrap64(state.conversion[currency]))
+
+
+def post_inventory(state: State, amount: int, reason: int, contract: int = NO_CONTRACT) -> None:
+    if amount == 0:
+        return
+    state.inventory_cash += amount
+    state.emit_venue(Ev.BALANCE, contract, reason=reason, ledger=Ledger.INVENTORY,
+                     amount_units=amount, balance_units=state.inventory_cash)
+
+
+def charge_trade_fee(state: State, unit: Unit, fee: int, contract: int, order_id: int = 0) -> None:
+    """The fee account has no events: the payer's event stands for both."""
+    post_cash(state, unit, -fee, Reason.TRADE_FEE, contract, order_id)
+    state.fees += fee
+
+
+def deposit(state: State, currency: int, amount: int) -> None:
+    """Money came from outside; the caller says who gets it."""
+    state.deposits = changed(state.deposits, currency - Currency.USD, amount)
+
+
+def withdraw(state: State, currency: int, amount: int) -> None:
+    state.withdrawals = changed(state.withdrawals, currency - Currency.USD, amount)
+
+
+# ---- conversion (A4)
+
+
+def convert_usdc(state: State, main: Unit, missing: int) -> None:
+    """The owner's USDC gives exactly what USD lacks, or all that it is worth."""
+    own = state.accounts[main.account].usdc
+    if missing <= 0 or own == 0 or state.index == 0:
+        return
+    rate = conversion_rate(state)
+    qty, given = ceil_of(missing / rate), missing
+    if qty > own:
+        qty, given = own, floor_of(own * rate)
+    post_usdc(state, main, -qty, Reason.AUTO_CONVERSION)
+    post_conversion(state, qty, USDC)
+    post_conversion(state, -given, USD)
+    post_cash(state, main, given, Reason.AUTO_CONVERSION)
+
+
+def cover_negative_usd(state: State, main: Unit) -> None:
+    convert_usdc(state, main, -main.cash)
+
+
+# ---- transfers between main and block (C5: the profit lock follows the money)
+
+
+def move_lock(payer: Unit, payee: Unit, amount: int) -> None:
+    """So much locked profit goes along: the session's first, then what was kept."""
+    profit = min(max(0, payer.session_pnl), amount)
+    kept = min(payer.kept, amount - profit)
+    payer.session_pnl -= profit
+    payee.session_pnl += profit
+    payer.kept -= kept
+    payee.kept += kept
+
+
+def pay_from_main(state: State, main: Unit, block: Unit, amount: int, order_id: int = 0) -> None:
+    """Main's side of a transfer: USD first, then USDC; unlocked money first."""
+    convert_usdc(state, main, amount - max(0, main.cash))
+    locked = amount - max(0, main.cash - main.lock)
+    if locked > 0:
+        move_lock(main, block, locked)
+    post_cash(state, main, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+
+
+def fund_orders(state: State, block: Unit, amount: int, order_id: int) -> None:
+    """From main to order_cash."""
+    if amount > 0:
+        pay_from_main(state, state.main(block.account), block, amount, order_id)
+        post_order_cash(state, block, amount, order_id)
+
+
+def fund_position(state: State, block: Unit, amount: int) -> None:
+    """From main to position_cash."""
+    if amount > 0:
+        pay_from_main(state, state.main(block.account), block, amount)
+        post_cash(state, block, amount, Reason.ISOLATED_TRANSFER, block.contract)
+
+
+def return_order_cash(state: State, block: Unit, amount: int, order_id: int) -> None:
+    """From order_cash to main: locked profit goes back first."""
+    if amount <= 0:
+        return
+    main = state.main(block.account)
+    move_lock(block, main, amount)
+    post_order_cash(state, block, -amount, order_id)
+    post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+
+
+def return_position_cash(state: State, block: Unit, amount: int, order_id: int = 0) -> None:
+    """From position_cash to main: locked profit goes back first."""
+    if amount <= 0:
+        return
+    main = state.main(block.account)
+    move_lock(block, main, amount)
+    post_cash(state, block, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+
+
+def return_everything(state: State, block: Unit, order_id: int = 0) -> None:
+    """A flat position's cash goes to main with the block's whole session PnL, losses too (I11)."""
+    main = state.main(block.account)
+    main.session_pnl += block.session_pnl
+    main.kept += block.kept
+    block.session_pnl = 0
+    block.kept = 0
+    amount = block.cash
+    post_cash(state, block, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+
+
+def slice_to_position(state: State, block: Unit, amount: int, order_id: int) -> None:
+    """A filled order's slice becomes margin of the position, inside the block."""
+    post_order_cash(state, block, -amount, order_id)
+    post_cash(state, block, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)

@@ -1,0 +1,110 @@
+"""Chapter 3, C3: the money of an order, and how an order ends."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .book import take_out
+from .codes import Ev
+from .posting import return_order_cash
+from .state import Order, State
+from .units import ceil_div
+
+
+def order_rate(state: State, order: Order, leverage: int | None = None) -> Fraction:
+    """MR' as the order took it at acceptance, or the same size at another leverage."""
+    contract = state.markets[order.contract].terms
+    return contract.margin_rate(order.size, order.leverage if leverage is None else leverage)
+
+
+def reserve_of(state: State, order: Order, lots: int, rate: Fraction | None = None) -> int:
+    """R(lots) of an accepted order without E, at its own price, mark and size."""
+    contract = state.markets[order.contract].terms
+    rate = order_rate(state, order) if rate is None else rate
+    return contract.reserve(lots, order.price, order.accept_mark, order.side, rate)
+
+
+def slice_of(state: State, order: Order, lots: int) -> int:
+    """The money of the next `lots` reserved lots; the last take what is left."""
+    if lots <= 0:
+        return 0
+    if lots >= order.reserved:
+        return order.reserve
+    if order.explicit:
+        return ceil_div(order.reserve * lots, order.reserved)
+    used = order.reserved_used
+    part = reserve_of(state, order, used + lots) - reserve_of(state, order, used) + order.extra
+    return min(order.reserve, part)
+
+
+def spend(state: State, order: Order, lots: int) -> int:
+    """Use up reserved lots and their slice; E goes with the first. Returns the slice."""
+    part = slice_of(state, order, lots)
+    if lots > 0:
+        order.reserve -= part
+        order.reserved_used += lots
+        order.extra = 0
+        state.touch(state.unit_of(order))
+    return part
+
+
+def shorten_reserve(state: State, order: Order, lots: int) -> int:
+    """`lots` reserved lots are no longer wanted; returns the money that becomes free."""
+    if lots <= 0:
+        return 0
+    left = order.reserved - lots
+    if left == 0:
+        kept, order.extra = 0, 0
+    elif order.explicit:
+        kept = ceil_div(order.reserve * left, order.reserved)
+    else:
+        used = order.reserved_used
+        part = reserve_of(state, order, used + left) - reserve_of(state, order, used) + order.extra
+        kept = min(order.reserve, part)
+    freed = order.reserve - kept
+    order.reserve = kept
+    order.reserved_total -= lots
+    return freed
+
+
+def reserve_at_leverage(state: State, order: Order, leverage: int) -> int:
+    """What the order must hold at another leverage (C6, I7)."""
+    if order.reserved == 0:
+        return order.reserve
+    rate = order_rate(state, order, leverage)
+    total, used = order.reserved_total, order.reserved_used
+    asked = reserve_of(state, order, total, rate) - reserve_of(state, order, used, rate)
+    return max(order.reserve, asked + order.extra)
+
+
+def add_order(state: State, order: Order) -> None:
+    leg = state.unit_of(order).legs[order.contract]
+    state.orders[order.order_id] = order
+    leg.orders = (*leg.orders, order.order_id)
+    state.touch(state.unit_of(order))
+
+
+def remove_order(state: State, order: Order) -> None:
+    """Out of the book and of every list; says nothing and returns nothing."""
+    take_out(state, order)
+    unit = state.unit_of(order)
+    leg = unit.legs[order.contract]
+    leg.orders = tuple(i for i in leg.orders if i != order.order_id)
+    del state.orders[order.order_id]
+    state.touch(unit)
+
+
+def end_order(state: State, order: Order, reason: int) -> None:
+    """Cancel: the event, then the order's money."""
+    unit = state.unit_of(order)
+    state.emit_unit(Ev.CANCELLED, unit, order.contract, order_id=order.order_id, reason=reason,
+                    qty_lots=order.left, price_ticks=order.price)
+    remove_order(state, order)
+    if unit.is_block:
+        return_order_cash(state, unit, order.reserve, order.order_id)
+
+
+def end_orders(state: State, orders: list[Order], reason: int) -> None:
+    """Ascending id."""
+    for order in sorted(orders, key=lambda o: o.order_id):
+        end_order(state, order, reason)

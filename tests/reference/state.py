@@ -1,0 +1,262 @@
+"""Chapter 2: what the venue remembers (A1, I1), and how a refused command is undone (O5).
+
+Every object writes the old value of what it changes into one journal. Rolling the journal back is
+how a refusal changes nothing and how a preview leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .codes import BlockState, Code, Side
+from .contract import Contract
+from .records import Event, VenueTerms
+from .units import NO_CONTRACT, NONE
+
+ABSENT = object()
+Key = tuple[int, int]  # (account, isolation_id); isolation_id 0 is the main account
+
+
+class Refused(Exception):
+    """The command's answer: a code, and the figures that go with it."""
+
+    def __init__(self, code: int, needed: int = 0, available: int = 0, price: int = 0,
+                 lots: int = 0) -> None:
+        super().__init__(code)
+        self.code = code
+        self.needed = needed
+        self.available = available
+        self.price = price
+        self.lots = lots
+
+
+class Journal:
+    """Old values, newest last."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Any, Any, Any]] = []
+
+    def mark(self) -> int:
+        return len(self.entries)
+
+    def rollback(self, mark: int) -> None:
+        while len(self.entries) > mark:
+            owner, name, old = self.entries.pop()
+            if isinstance(owner, Table):
+                owner.restore(name, old)
+            elif old is not ABSENT:
+                object.__setattr__(owner, name, old)
+
+
+class Recorded:
+    """An object whose every assignment can be undone; values are immutable."""
+
+    __slots__ = ("journal",)
+
+    def __init__(self, journal: Journal, **values: Any) -> None:
+        object.__setattr__(self, "journal", journal)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.journal.entries.append((self, name, getattr(self, name, ABSENT)))
+        object.__setattr__(self, name, value)
+
+
+class Table(dict):
+    """A dict whose every change can be undone; it is always read in sorted order."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.journal = journal
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.journal.entries.append((self, key, self.get(key, ABSENT)))
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.journal.entries.append((self, key, self[key]))
+        super().__delitem__(key)
+
+    def restore(self, key: Any, old: Any) -> None:
+        if old is ABSENT:
+            super().__delitem__(key)
+        else:
+            super().__setitem__(key, old)
+
+
+class Leg(Recorded):
+    """One position of a unit (U4) and the ids of the unit's live orders on that contract."""
+
+    __slots__ = ("contract", "cost", "cost0", "leverage", "orders", "qty")
+
+    def __init__(self, journal: Journal, contract: int, leverage: int = 0) -> None:
+        super().__init__(journal, contract=contract, qty=0, cost=0, cost0=0, leverage=leverage,
+                         orders=())
+
+
+class Unit(Recorded):
+    """A main account (isolation_id 0) or an isolated block."""
+
+    __slots__ = ("account", "cash", "contract", "is_block", "isolation_id", "kept", "key", "legs",
+                 "leverage", "margin_call", "order_cash", "session_pnl", "state")
+
+    def __init__(self, journal: Journal, account: int, isolation_id: int = 0,
+                 contract: int = NO_CONTRACT, leverage: int = 0) -> None:
+        super().__init__(
+            journal, account=account, isolation_id=isolation_id, key=(account, isolation_id),
+            is_block=isolation_id != 0, contract=contract, leverage=leverage,
+            state=BlockState.PENDING if isolation_id else BlockState.MAIN,
+            cash=0, order_cash=0, session_pnl=0, kept=0, margin_call=0, legs=Table(journal))
+        if isolation_id:
+            self.legs[contract] = Leg(journal, contract, leverage)
+
+    def positions(self) -> list[Leg]:
+        """Legs with a position, by contract."""
+        return [self.legs[c] for c in sorted(self.legs) if self.legs[c].qty]
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Unit order: main accounts by account, then blocks by isolation id."""
+        return (1, self.isolation_id) if self.is_block else (0, self.account)
+
+    @property
+    def lock(self) -> int:
+        """Profit that may not leave the venue yet (C5)."""
+        return max(0, self.session_pnl) + self.kept
+
+
+class Order(Recorded):
+    """A live order and the money it holds (C3)."""
+
+    __slots__ = ("accept_mark", "account", "client_order_id", "contract", "exec_flags",
+                 "expiry_ns", "explicit", "extra", "filled", "isolation_id", "left", "leverage",
+                 "order_id", "price", "reserve", "reserved_total", "reserved_used", "resting",
+                 "side", "size", "stp", "time_in_force")
+
+    @property
+    def key(self) -> Key:
+        return (self.account, self.isolation_id)
+
+    @property
+    def reserved(self) -> int:
+        """Reserved lots left: only these may open."""
+        return self.reserved_total - self.reserved_used
+
+    @property
+    def unreserved(self) -> int:
+        return self.left - self.reserved
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.side == Side.BUY else -1
+
+
+class Account(Recorded):
+    __slots__ = ("blocks", "deficit", "profile", "usdc")
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal, usdc=0, profile=0, deficit=0, blocks=())
+
+
+class Market(Recorded):
+    """The part of a contract that changes: mark, state, inventory, book."""
+
+    __slots__ = ("funding_pending", "inventory_cost", "inventory_qty", "last_price", "levels",
+                 "mark", "mark_time_ns", "number", "state", "terms")
+
+    def __init__(self, journal: Journal, number: int, terms: Contract) -> None:
+        super().__init__(journal, number=number, terms=terms, mark=0, mark_time_ns=0, last_price=0,
+                         state=0, funding_pending=None, inventory_qty=0, inventory_cost=0,
+                         levels={Side.BUY: Table(journal), Side.SELL: Table(journal)})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A state that may come to be: a unit with one leg and its cash changed."""
+
+    contract: int
+    qty: int
+    cost: int
+    cash_delta: int
+
+
+class State(Recorded):
+    """The whole venue: scalars, accounts, units, orders, markets, events of the command."""
+
+    __slots__ = ("accounts", "carried", "conversion", "deposits", "done", "events", "fees", "fund",
+                 "index", "inventory_cash", "markets", "next_isolation_id", "orders", "seq",
+                 "session", "time_ns", "touched", "units", "venue", "withdrawals")
+
+    def __init__(self, terms: VenueTerms) -> None:
+        journal = Journal()
+        opening = tuple(terms.fund_opening_units)
+        super().__init__(
+            journal, venue=terms, seq=0, time_ns=0, session=1, next_isolation_id=1, index=0,
+            fund=opening, fees=0, conversion=(0, 0), deposits=opening, withdrawals=(0, 0),
+            carried=0, inventory_cash=0, accounts=Table(journal), units=Table(journal),
+            orders=Table(journal), markets=[], events=[], touched=set(), done=set())
+
+    def emit(self, kind: int, **values: int) -> None:
+        self.events.append(Event(self.seq, kind, **values))
+
+    def emit_unit(self, kind: int, unit: Unit, contract: int = NO_CONTRACT, **values: int) -> None:
+        self.events.append(Event(self.seq, kind, unit.account, contract, unit.isolation_id,
+                                 **values))
+
+    def emit_venue(self, kind: int, contract: int = NO_CONTRACT, **values: int) -> None:
+        self.events.append(Event(self.seq, kind, NONE, contract, **values))
+
+    def touch(self, unit: Unit) -> None:
+        """The unit changed: the next round looks at it."""
+        self.touched.add(unit.key)
+
+    def main(self, account: int) -> Unit:
+        return self.units[(account, 0)]
+
+    def unit_of(self, order: Order) -> Unit:
+        return self.units[order.key]
+
+    def blocks_of(self, account: int) -> list[Unit]:
+        return [self.units[(account, i)] for i in sorted(self.accounts[account].blocks)]
+
+    def units_of(self, account: int) -> list[Unit]:
+        return [self.main(account), *self.blocks_of(account)]
+
+    def leg(self, unit: Unit, contract: int) -> Leg:
+        """The unit's leg on a contract, made when it has none."""
+        if contract not in unit.legs:
+            unit.legs[contract] = Leg(self.journal, contract)
+        return unit.legs[contract]
+
+    def orders_of(self, unit: Unit, contract: int | None = None) -> list[Order]:
+        """The unit's live orders by id, on one contract or on all."""
+        legs = unit.legs.values() if contract is None else (
+            [unit.legs[contract]] if contract in unit.legs else [])
+        return [self.orders[i] for i in sorted(i for leg in legs for i in leg.orders)]
+
+    def account_orders(self, account: int) -> list[Order]:
+        found = [o for unit in self.units_of(account) for o in self.orders_of(unit)]
+        return sorted(found, key=lambda order: order.order_id)
+
+    def units_by_account(self) -> list[Unit]:
+        """Each main account, then its blocks, oldest first: the order of funding and settlement."""
+        return [self.units[key] for key in sorted(self.units)]
+
+    def holders(self, contract: int) -> Iterator[Unit]:
+        """Units with a position on the contract, by account; the inventory is not one."""
+        for unit in self.units_by_account():
+            leg = unit.legs.get(contract)
+            if leg is not None and leg.qty:
+                yield unit
+
+    def require_mark(self, contract: int) -> None:
+        """O4: 207 without a mark, 222 with a stale one."""
+        market = self.markets[contract]
+        stale_after = market.terms.terms.stale_after_ns
+        if market.mark == 0:
+            raise Refused(Code.NO_MARK_PRICE)
+        if stale_after and self.time_ns - market.mark_time_ns > stale_after:
+            raise Refused(Code.STALE_MARK_PRICE)
