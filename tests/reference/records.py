@@ -60,13 +60,14 @@ class Event(NamedTuple):
         for name, value in zip(self._fields[2:], self[2:], strict=True):
             if value == self._field_defaults[name]:
                 continue
+            shown = str(value)
             if name == "code":
-                value = f"{value} {name_of(Code, value)}"
+                shown = f"{value} {name_of(Code, value)}"
             elif name == "ledger":
-                value = name_of(Ledger, value)
+                shown = name_of(Ledger, value)
             elif name == "reason":
-                value = name_of(Reason if self.kind == Ev.BALANCE else Done, value)
-            words.append(f"{name}={value}")
+                shown = name_of(Reason if self.kind == Ev.BALANCE else Done, value)
+            words.append(f"{name}={shown}")
         return "<" + " ".join(words) + ">"
 
 

@@ -118,8 +118,9 @@ def shares_of(state: State, loss: int) -> list[tuple[Unit, int]]:
     if loss >= profits:
         return [(u, u.session_pnl) for u in winners]
     shares = {u.key: floor_div(loss * u.session_pnl, profits) for u in winners}
+    remainders = {u.key: loss * u.session_pnl - shares[u.key] * profits for u in winners}
     odd = loss - sum(shares.values())
-    by_remainder = sorted(winners, key=lambda u: (-(loss * u.session_pnl % profits), u.order))
+    by_remainder = sorted(winners, key=lambda u: (-remainders[u.key], u.order))
     for unit in by_remainder[:odd]:
         shares[unit.key] += 1
     return [(u, shares[u.key]) for u in winners]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from .codes import BlockState, Code, Side
 from .contract import Contract
@@ -16,6 +16,8 @@ from .records import Event, VenueTerms
 from .units import NO_CONTRACT, NONE
 
 ABSENT = object()
+K = TypeVar("K")
+V = TypeVar("V")
 Key = tuple[int, int]  # (account, isolation_id); isolation_id 0 is the main account
 
 
@@ -55,6 +57,8 @@ class Recorded:
 
     __slots__ = ("journal",)
 
+    journal: Journal
+
     def __init__(self, journal: Journal, **values: Any) -> None:
         object.__setattr__(self, "journal", journal)
         for name, value in values.items():
@@ -65,22 +69,22 @@ class Recorded:
         object.__setattr__(self, name, value)
 
 
-class Table(dict):
+class Table(dict[K, V]):
     """A dict whose every change can be undone; it is always read in sorted order."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
         self.journal = journal
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: K, value: V) -> None:
         self.journal.entries.append((self, key, self.get(key, ABSENT)))
         super().__setitem__(key, value)
 
-    def __delitem__(self, key: Any) -> None:
+    def __delitem__(self, key: K) -> None:
         self.journal.entries.append((self, key, self[key]))
         super().__delitem__(key)
 
-    def restore(self, key: Any, old: Any) -> None:
+    def restore(self, key: K, old: Any) -> None:
         if old is ABSENT:
             super().__delitem__(key)
         else:
@@ -92,6 +96,13 @@ class Leg(Recorded):
 
     __slots__ = ("contract", "cost", "cost0", "leverage", "orders", "qty")
 
+    contract: int
+    qty: int
+    cost: int
+    cost0: int
+    leverage: int
+    orders: tuple[int, ...]
+
     def __init__(self, journal: Journal, contract: int, leverage: int = 0) -> None:
         super().__init__(journal, contract=contract, qty=0, cost=0, cost0=0, leverage=leverage,
                          orders=())
@@ -102,6 +113,20 @@ class Unit(Recorded):
 
     __slots__ = ("account", "cash", "contract", "is_block", "isolation_id", "kept", "key", "legs",
                  "leverage", "margin_call", "order_cash", "session_pnl", "state")
+
+    account: int
+    isolation_id: int
+    key: Key
+    is_block: bool
+    contract: int
+    leverage: int
+    state: int
+    cash: int
+    order_cash: int
+    session_pnl: int
+    kept: int
+    margin_call: int
+    legs: Table[int, Leg]
 
     def __init__(self, journal: Journal, account: int, isolation_id: int = 0,
                  contract: int = NO_CONTRACT, leverage: int = 0) -> None:
@@ -136,6 +161,30 @@ class Order(Recorded):
                  "order_id", "price", "reserve", "reserved_total", "reserved_used", "resting",
                  "side", "size", "stp", "time_in_force")
 
+    order_id: int
+    account: int
+    isolation_id: int
+    contract: int
+    side: int
+    price: int
+    left: int
+    filled: int
+    client_order_id: int
+    time_in_force: int
+    exec_flags: int
+    stp: int
+    expiry_ns: int
+    resting: bool
+    # The reserve: MR' is the rate at `size` and `leverage`; price and mark as at acceptance.
+    leverage: int
+    accept_mark: int
+    size: int
+    reserved_total: int
+    reserved_used: int
+    reserve: int
+    extra: int
+    explicit: int
+
     @property
     def key(self) -> Key:
         return (self.account, self.isolation_id)
@@ -155,7 +204,14 @@ class Order(Recorded):
 
 
 class Account(Recorded):
+    """What an owner has beside units: USDC, a profile, the ids of open blocks, a statistic."""
+
     __slots__ = ("blocks", "deficit", "profile", "usdc")
+
+    usdc: int
+    profile: int
+    deficit: int
+    blocks: tuple[int, ...]
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(journal, usdc=0, profile=0, deficit=0, blocks=())
@@ -166,6 +222,17 @@ class Market(Recorded):
 
     __slots__ = ("funding_pending", "inventory_cost", "inventory_qty", "last_price", "levels",
                  "mark", "mark_time_ns", "number", "state", "terms")
+
+    number: int
+    terms: Contract
+    mark: int
+    mark_time_ns: int
+    last_price: int
+    state: int
+    funding_pending: int | None
+    inventory_qty: int
+    inventory_cost: int
+    levels: dict[int, Table[int, tuple[int, ...]]]
 
     def __init__(self, journal: Journal, number: int, terms: Contract) -> None:
         super().__init__(journal, number=number, terms=terms, mark=0, mark_time_ns=0, last_price=0,
@@ -189,6 +256,28 @@ class State(Recorded):
     __slots__ = ("accounts", "carried", "conversion", "deposits", "done", "events", "fees", "fund",
                  "index", "inventory_cash", "markets", "next_isolation_id", "orders", "seq",
                  "session", "time_ns", "touched", "units", "venue", "withdrawals")
+
+    venue: VenueTerms
+    seq: int
+    time_ns: int
+    session: int
+    next_isolation_id: int
+    index: int
+    fund: tuple[int, int]
+    fees: int
+    conversion: tuple[int, int]
+    deposits: tuple[int, int]
+    withdrawals: tuple[int, int]
+    carried: int
+    inventory_cash: int
+    accounts: Table[int, Account]
+    units: Table[Key, Unit]
+    orders: Table[int, Order]
+    markets: list[Market]
+    # Of the command in hand: its events, whom it touched, whom it liquidated.
+    events: list[Event]
+    touched: set[Key]
+    done: set[Key]
 
     def __init__(self, terms: VenueTerms) -> None:
         journal = Journal()
