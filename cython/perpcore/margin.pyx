@@ -1,0 +1,517 @@
+"""Margin without a venue: what a position needs, what it is worth, and the mark that ends it.
+
+`MarginTerms` holds the few numbers of a contract that margin depends on and answers in whole units,
+for one position or for arrays of them without the GIL. It is the arithmetic of the venue's core:
+the same functions, so the same integers. Units: money 1e-8 USD, sizes lots (long above 0), marks
+mark ticks (an order price p is the mark p x marks_per_tick), costs the signed sum of price x size.
+Requirements round up, balances and releases down, tests compare exact rationals (SPEC U3, Q1).
+Formulas with worked numbers: docs/margin.md.
+"""
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from perpcore.codes cimport BUY, SELL
+from perpcore.int128 cimport (
+    add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64, u64_exact_div,
+)
+
+from fractions import Fraction
+from math import lcm
+from operator import index
+
+import numpy as np
+
+# What the venue proves at a contract's registration (U2), asked of every number here.
+cdef int64_t AMOUNT_MAX = 1LL << 60      # money units: a notional, a cost
+cdef int64_t CASH_MAX = 1LL << 61        # money units
+cdef int64_t MARK_MAX = (1LL << 31) - 2  # mark ticks
+cdef int64_t E4 = 10_000
+cdef int64_t E9 = 1_000_000_000
+cdef int64_t E15 = 1_000_000_000_000_000
+
+# Rates over one denominator, so that a test or a threshold is one multiplication.
+cdef struct Rates:
+    Rate taker
+    Rate fee_reserve
+    Rate lot                     # unit margin rate of one lot
+    Rate flat                    # 1 / max leverage
+    int64_t cap_lots             # from this size on the margin rate is 1
+    uint64_t den
+    uint64_t reserve_num
+    uint64_t flat_num            # maintenance at 1 / max leverage
+    uint64_t lot_num             # maintenance a lot
+    uint64_t cap_num             # maintenance at margin rate 1
+
+
+cdef inline int64_t size_of(int64_t qty_lots) noexcept nogil:
+    return qty_lots if qty_lots >= 0 else -qty_lots
+
+
+cdef inline int64_t amount_ceil(int64_t units, Rate rate) noexcept nogil:
+    return 0 if units == 0 else rate_ceil(units, rate)
+
+
+cdef Rate margin_rate_of(const Rates* r, int64_t lots, int64_t leverage) noexcept nogil:
+    """min(1, max(1 / leverage, 1 / max leverage, unit margin rate x lots)) (C1)."""
+    cdef Rate rate = r.flat
+    if lots >= r.cap_lots:
+        return Rate(1, 1)
+    if r.lot.num:
+        rate = rate_max(rate, Rate(r.lot.num * <uint64_t>lots, r.lot.den))
+    return rate if leverage == 0 else rate_max(rate, Rate(1, <uint64_t>leverage))
+
+
+cdef uint64_t maintenance_num_of(const Rates* r, int64_t lots) noexcept nogil:
+    if lots >= r.cap_lots:
+        return r.cap_num
+    cdef uint64_t by_size = r.lot_num * <uint64_t>lots
+    return by_size if by_size > r.flat_num else r.flat_num
+
+
+cdef Rate trigger_rate_of(const Rates* r, int64_t lots) noexcept nogil:
+    """a of Q2: maintenance rate + fee reserve rate."""
+    return Rate(maintenance_num_of(r, lots) + r.reserve_num, r.den)
+
+
+cdef bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
+                   int64_t mark) noexcept nogil:
+    if qty == 0:
+        return cash < 0
+    return margin_below(cash, qty, cost, mark, v, trigger_rate_of(r, size_of(qty)))
+
+
+cdef int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t cash, int64_t qty,
+                          int64_t cost) noexcept nogil:
+    """The liquidation mark; 0 where no mark in 1..max does it."""
+    cdef int64_t mark
+    if qty == 0:
+        return 0
+    mark = liquidation_threshold(cash, qty, cost, v, trigger_rate_of(r, size_of(qty)), max_mark)
+    return mark if mark <= max_mark else 0
+
+
+cdef int64_t balance_of(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
+                        int64_t mark) noexcept nogil:
+    cdef int64_t value = mul64(qty, mul64(v, mark))
+    return sub64(sub64(add64(cash, value), cost), amount_ceil(size_of(value), r.fee_reserve))
+
+
+cdef inline bint is_outside(int64_t value, int64_t low, int64_t high) noexcept nogil:
+    return value < low or value > high
+
+
+cdef int64_t whole(object value, str name, int64_t low, int64_t high) except? -1:
+    """value as int64 within low..high; the error names the field, the bounds and the cure."""
+    try:
+        value = index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}: a whole number is needed, not {value!r}; records count ticks, lots and "
+            "money units of 1e-8 (docs/units.md)") from None
+    if not low <= value <= high:
+        raise ValueError(f"{name}: {value} is outside {low}..{high}; give it in its unit "
+                         "(docs/units.md), or take terms with a smaller max_mark_ticks")
+    return value
+
+
+def _column(values, str name):
+    """values as an int64 array, a scalar as one of no dimension; floats are refused."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu" or array.ndim > 1:
+        raise TypeError(f"{name}: a whole number or an (n,) integer array is needed, not "
+                        f"{array.dtype} of {array.ndim} dimensions; convert with .astype('int64')")
+    if array.dtype.kind == "u" and array.size and int(array.max()) >= 1 << 63:
+        raise ValueError(f"{name}: a value is 2^63 or more; amounts are below 2^61")
+    return array.astype(np.int64, copy=False)
+
+
+def _columns(**values):
+    """The arrays broadcast to one length n; scalars stand for n equal rows."""
+    arrays = [_column(value, name) for name, value in values.items()]
+    sizes = {array.shape[0] for array in arrays if array.ndim}
+    if len(sizes) > 1:
+        given = ", ".join(f"{name} {np.shape(value)}" for name, value in values.items())
+        raise ValueError(f"arrays of one length are needed; got {given}")
+    n = sizes.pop() if sizes else 1
+    return [np.broadcast_to(array, (n,)) for array in arrays]
+
+
+def _target(out, Py_ssize_t n, dtype):
+    """The array to write to: the caller's if it fits, else a new one."""
+    if out is None:
+        return np.empty(n, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != (n,):
+        raise ValueError(f"out: an ({n},) array of {np.dtype(dtype)} is needed, not {out!r:.80}")
+    if not out.flags.writeable:
+        raise ValueError("out: the array is read-only; give one that can be written")
+    return out
+
+
+@cython.final
+cdef class MarginTerms:
+    """The numbers of one linear contract that margin depends on, checked once (SPEC U2, C1, C2).
+
+    value_units: money units (1e-8 USD) of one mark tick x one lot, >= 1; `Contract.grid` has it.
+    max_leverage: 1..1000; the margin rate is at least 1 / max_leverage.
+    maintenance_share_e4: 1..9999, 1e-4; maintenance rate = share x product margin rate.
+    unit_margin_rate_e15: 0..1e15 - 1, 1e-15; margin rate that each lot of size adds.
+    taker_fee_e9, liquidation_fee_e9: 0..1e9 - 1, 1e-9 of notional; their sum is the fee reserve.
+    max_mark_ticks: 1..2^31 - 2; the largest mark.
+
+    Raises TypeError for what is no whole number, ValueError for a number out of range, where
+    share + fee reserve reaches 1, or where the rates have no common denominator up to 2^60.
+
+    >>> terms = MarginTerms(value_units=1000, max_leverage=20, taker_fee_e9=500_000,
+    ...                     liquidation_fee_e9=5_000_000)
+    >>> terms.initial_margin(500, 600_000, leverage=10)      # 0.05 BTC at 60,000: 300 USD
+    30000000000
+    >>> terms.maintenance_margin(500, 600_000)               # half of 1/20: 75 USD
+    7500000000
+    """
+    cdef readonly int64_t value_units
+    cdef readonly int64_t max_leverage
+    cdef readonly int64_t maintenance_share_e4
+    cdef readonly int64_t unit_margin_rate_e15
+    cdef readonly int64_t taker_fee_e9
+    cdef readonly int64_t liquidation_fee_e9
+    cdef readonly int64_t max_mark_ticks
+    cdef Rates rates
+    cdef int64_t max_lots                # notional stays below 2^60 at every mark
+
+    def __init__(self, *, value_units, max_leverage, maintenance_share_e4=5000,
+                 unit_margin_rate_e15=0, taker_fee_e9=0, liquidation_fee_e9=0,
+                 max_mark_ticks=MARK_MAX):
+        self.value_units = whole(value_units, "value_units", 1, AMOUNT_MAX - 1)
+        self.max_leverage = whole(max_leverage, "max_leverage", 1, 1000)
+        self.maintenance_share_e4 = whole(maintenance_share_e4, "maintenance_share_e4", 1, E4 - 1)
+        self.unit_margin_rate_e15 = whole(unit_margin_rate_e15, "unit_margin_rate_e15", 0, E15 - 1)
+        self.taker_fee_e9 = whole(taker_fee_e9, "taker_fee_e9", 0, E9 - 1)
+        self.liquidation_fee_e9 = whole(liquidation_fee_e9, "liquidation_fee_e9", 0, E9 - 1)
+        self.max_mark_ticks = whole(max_mark_ticks, "max_mark_ticks", 1, MARK_MAX)
+        self.max_lots = floor_div(floor_div(AMOUNT_MAX - 1, self.value_units), self.max_mark_ticks)
+        if self.max_lots < 1:
+            raise ValueError(
+                "value_units x max_mark_ticks: one lot at the largest mark is 2^60 money units or "
+                "more; take a smaller lot or a smaller max_mark_ticks")
+        self._set_rates()
+
+    cdef int _set_rates(self) except -1:
+        cdef Rates* r = &self.rates
+        cdef Rate share = rate_reduce(<uint64_t>self.maintenance_share_e4, <uint64_t>E4)
+        cdef Rate flat, lot
+        cdef int64_t fee_e9 = self.taker_fee_e9 + self.liquidation_fee_e9
+        if self.maintenance_share_e4 * E9 + fee_e9 * E4 >= E9 * E4:
+            raise ValueError(
+                "maintenance share + taker fee + liquidation fee is 1 or more: no position could "
+                "stand at margin rate 1; lower one of them")
+        r.taker = rate_reduce(<uint64_t>self.taker_fee_e9, <uint64_t>E9)
+        r.fee_reserve = rate_reduce(<uint64_t>fee_e9, <uint64_t>E9)
+        r.lot = rate_reduce(<uint64_t>self.unit_margin_rate_e15, <uint64_t>E15)
+        r.flat = rate_reduce(1, <uint64_t>self.max_leverage)
+        # A ceiling, so that the product is below 1 for every smaller size.
+        r.cap_lots = AMOUNT_MAX
+        if r.lot.num:
+            r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
+        flat = rate_reduce(share.num, share.den * <uint64_t>self.max_leverage)
+        lot = rate_reduce(share.num * r.lot.num, share.den * r.lot.den)
+        common = lcm(r.fee_reserve.den, flat.den, lot.den, share.den)
+        if common > AMOUNT_MAX:
+            raise ValueError(
+                "the rates have no common denominator up to 2^60; give them with fewer digits, or "
+                "a max_leverage that divides a power of ten")
+        r.den = common
+        r.reserve_num = r.fee_reserve.num * u64_exact_div(r.den, r.fee_reserve.den)
+        r.flat_num = flat.num * u64_exact_div(r.den, flat.den)
+        r.lot_num = lot.num * u64_exact_div(r.den, lot.den)
+        r.cap_num = share.num * u64_exact_div(r.den, share.den)
+        return 0
+
+    @classmethod
+    def from_record(cls, record):
+        """Terms from one CONTRACT_TERMS record, e.g. `Contract.terms()[0]`.
+
+        Raises ValueError where one mark tick x one lot is no whole number of money units (U2), and
+        what the constructor raises.
+        """
+        numbers = {name: int(record[name]) for name in record.dtype.names if name != "symbol"}
+        value, rest = divmod(
+            numbers["tick_size_e12"] * numbers["lot_size_e9"] * numbers["multiplier"],
+            10**13 * numbers["marks_per_tick"])
+        if rest:
+            raise ValueError("one mark tick x one lot is not a whole number of money units (1e-8 "
+                             "USD); take a larger lot_size or fewer marks_per_tick")
+        rates = ("max_leverage", "maintenance_share_e4", "unit_margin_rate_e15", "taker_fee_e9",
+                 "liquidation_fee_e9")
+        return cls(value_units=value, **{name: numbers[name] for name in rates},
+                   max_mark_ticks=numbers["max_price_ticks"] * numbers["marks_per_tick"])
+
+    def __repr__(self):
+        return (f"MarginTerms(value_units={self.value_units}, max_leverage={self.max_leverage}, "
+                f"maintenance_share_e4={self.maintenance_share_e4}, "
+                f"unit_margin_rate_e15={self.unit_margin_rate_e15}, "
+                f"taker_fee_e9={self.taker_fee_e9}, "
+                f"liquidation_fee_e9={self.liquidation_fee_e9}, "
+                f"max_mark_ticks={self.max_mark_ticks})")
+
+    # ---- checks of arguments
+
+    cdef int64_t _qty(self, object qty_lots) except? -1:
+        return whole(qty_lots, "qty_lots", -self.max_lots, self.max_lots)
+
+    cdef int64_t _mark(self, object mark_ticks) except? -1:
+        return whole(mark_ticks, "mark_ticks", 1, self.max_mark_ticks)
+
+    cdef int64_t _cost(self, object cost_units) except? -1:
+        return whole(cost_units, "cost_units", 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
+
+    cdef int64_t _cash(self, object cash_units) except? -1:
+        return whole(cash_units, "cash_units", 1 - CASH_MAX, CASH_MAX - 1)
+
+    cdef int64_t _leverage(self, object leverage) except? -1:
+        return whole(leverage, "leverage", 0, self.max_leverage)
+
+    cdef int64_t _notional(self, object qty_lots, object mark_ticks) except? -1:
+        return size_of(self._qty(qty_lots)) * self.value_units * self._mark(mark_ticks)
+
+    # ---- rates, exact
+
+    def margin_rate(self, qty_lots, leverage=0):
+        """Margin rate of a position as a Fraction of its notional.
+
+        qty_lots: signed lots. leverage: 1..max_leverage; 0: none set, the product's rate.
+        Formula: min(1, max(1 / leverage, 1 / max_leverage, unit margin rate x |Q|)). Source: C1.
+        """
+        cdef Rate rate = margin_rate_of(&self.rates, size_of(self._qty(qty_lots)),
+                                        self._leverage(leverage))
+        return Fraction(rate.num, rate.den)
+
+    def maintenance_rate(self, qty_lots):
+        """Maintenance rate as a Fraction of notional: share x margin rate without leverage (C1)."""
+        return Fraction(maintenance_num_of(&self.rates, size_of(self._qty(qty_lots))),
+                        self.rates.den)
+
+    def trigger_rate(self, qty_lots):
+        """a of the liquidation formula as a Fraction: maintenance + fee reserve rate (Q2)."""
+        cdef Rate rate = trigger_rate_of(&self.rates, size_of(self._qty(qty_lots)))
+        return Fraction(rate.num, rate.den)
+
+    # ---- amounts of one position, money units
+
+    def notional(self, qty_lots, mark_ticks):
+        """|Q| x value x mark, exact (U2)."""
+        return self._notional(qty_lots, mark_ticks)
+
+    def unrealized_pnl(self, qty_lots, cost_units, mark_ticks):
+        """Q x value x mark - C, exact: the gain since the cost was set.
+
+        cost_units: signed sum of price x size of the position (U4).
+        """
+        cdef int64_t qty = self._qty(qty_lots), cost = self._cost(cost_units)
+        return qty * self.value_units * self._mark(mark_ticks) - cost
+
+    def initial_margin(self, qty_lots, mark_ticks, leverage=0):
+        """IM = ceil(N x margin rate): up, a requirement (C1)."""
+        cdef int64_t n = self._notional(qty_lots, mark_ticks)
+        return amount_ceil(n, margin_rate_of(&self.rates, size_of(self._qty(qty_lots)),
+                                             self._leverage(leverage)))
+
+    def maintenance_margin(self, qty_lots, mark_ticks):
+        """MM = ceil(N x maintenance rate): up, as it is shown; a trigger compares exactly (C1)."""
+        cdef int64_t n = self._notional(qty_lots, mark_ticks)
+        return amount_ceil(n, Rate(maintenance_num_of(&self.rates, size_of(self._qty(qty_lots))),
+                                   self.rates.den))
+
+    def fee_reserve(self, qty_lots, mark_ticks):
+        """FR = ceil(N x (taker fee + liquidation fee)): up, a requirement (C2)."""
+        return amount_ceil(self._notional(qty_lots, mark_ticks), self.rates.fee_reserve)
+
+    def margin_balance(self, cash_units, qty_lots, cost_units, mark_ticks):
+        """MB = cash + unrealized PnL - FR (C2, I4)."""
+        return balance_of(&self.rates, self.value_units, self._cash(cash_units),
+                          self._qty(qty_lots), self._cost(cost_units), self._mark(mark_ticks))
+
+    def available_margin(self, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
+        """max(0, MB - IM): what the position does not need at its leverage (C2)."""
+        return max(0, self.margin_balance(cash_units, qty_lots, cost_units, mark_ticks)
+                   - self.initial_margin(qty_lots, mark_ticks, leverage))
+
+    def removable_margin(self, cash_units, qty_lots, cost_units, mark_ticks, leverage=0,
+                         opening_cost_units=None):
+        """What may leave an isolated block: max(0, min(cash - MM, MB - IM)) (I9).
+
+        opening_cost_units: cost since the opening, that no session settlement resets; the default
+        is cost_units. 0 is removable unless the position gains on it; all cash without a position.
+        """
+        cdef int64_t cash = self._cash(cash_units)
+        opening = cost_units if opening_cost_units is None else opening_cost_units
+        if self._qty(qty_lots) == 0:
+            return max(0, cash)
+        if self.unrealized_pnl(qty_lots, opening, mark_ticks) <= 0:
+            return 0
+        free = (self.margin_balance(cash_units, qty_lots, cost_units, mark_ticks)
+                - self.initial_margin(qty_lots, mark_ticks, leverage))
+        return max(0, min(cash - self.maintenance_margin(qty_lots, mark_ticks), free))
+
+    def order_reserve(self, qty_lots, price_mark_ticks, mark_ticks, side, *, size_lots=None,
+                      leverage=0):
+        """R(n) of an order's risk-raising lots: margin, both fees, the loss it starts with (C3).
+
+        qty_lots: n >= 0. price_mark_ticks: the limit in MARK ticks (order price x marks_per_tick).
+        side: codes.Side. size_lots: size of position and orders on this side once all is filled,
+        n or more; it sets the margin rate; the default is n. leverage: as in margin_rate.
+        Formula, b = max(price, mark), s = 1 to buy and -1 to sell, each term up:
+        ceil(n b v MR) + ceil(n b v taker) + ceil(n b v (taker + liquidation fee))
+        + n v max(0, s (price - mark)).
+        """
+        cdef int64_t lots = whole(qty_lots, "qty_lots", 0, self.max_lots), size
+        cdef int64_t price = whole(price_mark_ticks, "price_mark_ticks", 1, self.max_mark_ticks)
+        if side not in (BUY, SELL):
+            raise ValueError(f"side: {side!r} is neither Side.BUY (1) nor Side.SELL (2)")
+        size = lots
+        if size_lots is not None:
+            size = whole(size_lots, "size_lots", lots, AMOUNT_MAX)
+        return reserve_units(lots, price, self._mark(mark_ticks), side == SELL, self.value_units,
+                             margin_rate_of(&self.rates, size, self._leverage(leverage)),
+                             self.rates.taker, self.rates.fee_reserve)
+
+    def funding_payment(self, qty_lots, mark_ticks, rate_e9):
+        """What the holder receives (+) or pays (-) for one interval (F1).
+
+        rate_e9: 1e-9 of notional; above 0 longs pay. floor(-Q v mark rate): the payer pays the
+        ceiling, the receiver gets the floor.
+        """
+        cdef int64_t rate = whole(rate_e9, "rate_e9", 1 - E9, E9 - 1), qty = self._qty(qty_lots)
+        return funding_change(qty * self.value_units * self._mark(mark_ticks), rate)
+
+    # ---- the marks at which a position ends
+
+    def is_below_maintenance(self, cash_units, qty_lots, cost_units, mark_ticks):
+        """Whether MB < MM at the mark, as exact rationals (Q1); without a position: cash < 0."""
+        return bool(is_below(&self.rates, self.value_units, self._cash(cash_units),
+                             self._qty(qty_lots), self._cost(cost_units), self._mark(mark_ticks)))
+
+    def liquidation_mark(self, cash_units, qty_lots, cost_units):
+        """The first mark, coming from safety, at which the position is liquidated; None: none is.
+
+        A long is liquidated at this mark and at every lower one, a short at every higher one.
+        Formula, a = num / den the trigger rate: long ceil(den (C - cash) / (Q v (den - num))) - 1,
+        short floor(den (cash - C) / (|Q| v (den + num))) + 1. It equals the inequality MB < MM on
+        both sides of the tick. A long below maintenance at every mark gives max_mark_ticks, a short
+        gives 1. Source: Q2.
+        """
+        cdef int64_t mark = threshold_of(
+            &self.rates, self.value_units, self.max_mark_ticks, self._cash(cash_units),
+            self._qty(qty_lots), self._cost(cost_units))
+        return mark if mark else None
+
+    def bankruptcy_mark(self, cash_units, qty_lots, cost_units):
+        """The mark at which a close leaves exactly nothing, fees apart: (C - cash) / (Q v) (Q3).
+
+        Rounded against the position, up for a long and down for a short, so that whoever closes at
+        it needs no help from the insurance fund. May lie outside 1..max_mark_ticks. Raises
+        ValueError for a position of 0 lots, which has none.
+        """
+        cdef int64_t qty = self._qty(qty_lots), cash = self._cash(cash_units)
+        cdef int64_t cost = self._cost(cost_units)
+        if qty == 0:
+            raise ValueError("qty_lots: 0 lots have no bankruptcy mark; give a position")
+        return bankruptcy_mark(cash, qty, cost, self.value_units)
+
+    # ---- many positions at once
+
+    def liquidation_marks(self, cash_units, qty_lots, cost_units, *, out=None):
+        """(n,) int64 liquidation marks of n positions, without the GIL; 0 where no mark does it.
+
+        cash_units, qty_lots, cost_units: (n,) integer arrays, or numbers that stand for n equal
+        rows. out: (n,) int64 to write to. Raises ValueError with the first row out of range.
+        """
+        cdef const int64_t[:] cash, qty, cost
+        cash, qty, cost = _columns(cash_units=cash_units, qty_lots=qty_lots, cost_units=cost_units)
+        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
+        result = _target(out, n, np.int64)
+        cdef int64_t[:] marks = result
+        with nogil:
+            for i in range(n):
+                if self._is_bad(cash[i], qty[i], cost[i], 1):
+                    bad = i
+                    break
+                marks[i] = threshold_of(&self.rates, self.value_units, self.max_mark_ticks, cash[i],
+                                        qty[i], cost[i])
+        if bad >= 0:
+            self._raise_row(bad, cash[bad], qty[bad], cost[bad], 1)
+        return result
+
+    def margin_balances(self, cash_units, qty_lots, cost_units, mark_ticks, *, out=None):
+        """(n,) int64 margin balances of n positions, without the GIL; see margin_balance.
+
+        Arguments: (n,) integer arrays, or numbers that stand for n equal rows; mark_ticks too.
+        out: (n,) int64 to write to. Raises ValueError with the first row out of range.
+        """
+        cdef const int64_t[:] cash, qty, cost, mark
+        cash, qty, cost, mark = _columns(cash_units=cash_units, qty_lots=qty_lots,
+                                         cost_units=cost_units, mark_ticks=mark_ticks)
+        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
+        result = _target(out, n, np.int64)
+        cdef int64_t[:] balances = result
+        with nogil:
+            for i in range(n):
+                if self._is_bad(cash[i], qty[i], cost[i], mark[i]):
+                    bad = i
+                    break
+                balances[i] = balance_of(&self.rates, self.value_units, cash[i], qty[i], cost[i],
+                                         mark[i])
+        if bad >= 0:
+            self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
+        return result
+
+    def below_maintenance(self, cash_units, qty_lots, cost_units, mark_ticks, *, out=None):
+        """(n,) bool, which of n positions are below maintenance, without the GIL (Q1).
+
+        Arguments: (n,) integer arrays, or numbers that stand for n equal rows; mark_ticks too.
+        out: (n,) bool to write to. Raises ValueError with the first row out of range.
+        """
+        cdef const int64_t[:] cash, qty, cost, mark
+        cash, qty, cost, mark = _columns(cash_units=cash_units, qty_lots=qty_lots,
+                                         cost_units=cost_units, mark_ticks=mark_ticks)
+        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
+        result = _target(out, n, np.bool_)
+        cdef uint8_t[:] mask = result.view(np.uint8)
+        with nogil:
+            for i in range(n):
+                if self._is_bad(cash[i], qty[i], cost[i], mark[i]):
+                    bad = i
+                    break
+                mask[i] = is_below(&self.rates, self.value_units, cash[i], qty[i], cost[i], mark[i])
+        if bad >= 0:
+            self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
+        return result
+
+    cdef bint _is_bad(self, int64_t cash, int64_t qty, int64_t cost,
+                      int64_t mark) noexcept nogil:
+        return (is_outside(qty, -self.max_lots, self.max_lots)
+                or is_outside(mark, 1, self.max_mark_ticks)
+                or is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
+                or is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1))
+
+    def _raise_row(self, Py_ssize_t row, cash_units, qty_lots, cost_units, mark_ticks):
+        """Raise what the scalar functions raise for the row, with its number."""
+        try:
+            self._qty(qty_lots)
+            self._mark(mark_ticks)
+            self._cost(cost_units)
+            self._cash(cash_units)
+        except ValueError as error:
+            raise ValueError(f"row {row}: {error}") from None
+
+
+def released_cost(cost_units, lots, qty_lots):
+    """Cost that closing `lots` of a position releases: ceil(C k / |Q|) (U4).
+
+    cost_units: signed cost C. lots: k, 1..|Q|. qty_lots: Q, signed. The realized PnL of the close
+    is its proceeds less this; what is left has the cost C - released.
+    """
+    cdef int64_t cost = whole(cost_units, "cost_units", 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
+    cdef int64_t held = size_of(whole(qty_lots, "qty_lots", 1 - AMOUNT_MAX, AMOUNT_MAX - 1))
+    if held == 0:
+        raise ValueError("qty_lots: 0 lots have no cost to release; give a position")
+    return mul_div_ceil(cost, whole(lots, "lots", 1, held), held)
