@@ -27,9 +27,11 @@ def set_leverage(state: State, c: Command) -> None:
     now = now or largest  # a main account that set none has the contract's maximum
     if c.leverage == now:
         return
-    leg = state.leg(unit, c.contract)
     if c.leverage > now:
         require_eligible(state, c.account, c.contract, isolated=unit.is_block, leverage=c.leverage)
+    state.require_room(legs=int(c.contract not in unit.legs))
+    leg = state.leg(unit, c.contract)
+    if c.leverage > now:
         change_leverage(state, unit, leg, c.leverage)
     elif unit.is_block:
         lower_block(state, unit, leg, c.leverage, tops_up)

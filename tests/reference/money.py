@@ -13,9 +13,9 @@ DEPOSIT_LIMITS = {Currency.USD: 2**61, Currency.USDC: 2**57}
 
 
 def open_account(state: State, c: Command) -> None:
-    if len(state.accounts) >= state.venue.account_capacity or (
-            len(state.units) >= state.venue.unit_capacity):
+    if len(state.accounts) >= state.venue.account_capacity:
         raise Refused(Code.CAPACITY)
+    state.require_room(units=1)
     state.accounts[c.account] = Account(state.journal)
     unit = Unit(state.journal, c.account)
     state.units[unit.key] = unit

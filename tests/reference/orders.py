@@ -382,9 +382,8 @@ def check_room(state: State, market: Market, unit: Unit | None, t: Ticket) -> No
     live = state.account_orders(t.account)
     if t.may_rest and len(live) >= state.venue.max_orders_per_account:
         raise Refused(Code.EXCEEDS_MAX_ORDERS)
-    no_unit = unit is None and len(state.units) >= state.venue.unit_capacity
-    if no_unit or len(state.orders) >= state.venue.order_capacity:
-        raise Refused(Code.CAPACITY)
+    has_leg = unit is not None and t.contract in unit.legs
+    state.require_room(units=int(unit is None), legs=int(not has_leg), orders=1)
     if t.exec_flags & Exec.POST_ONLY and next_maker(state, market, t.side, t.price) is not None:
         raise Refused(Code.POST_ONLY_WOULD_TAKE)
 

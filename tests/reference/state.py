@@ -341,6 +341,14 @@ class State(Recorded):
             if leg is not None and leg.qty:
                 yield unit
 
+    def require_room(self, units: int = 0, legs: int = 0, orders: int = 0) -> None:
+        """50001. A main account keeps the leg of a contract that it once used."""
+        used_legs = sum(len(unit.legs) for unit in self.units.values())
+        if ((units and len(self.units) + units > self.venue.unit_capacity)
+                or (legs and used_legs + legs > self.venue.leg_capacity)
+                or (orders and len(self.orders) + orders > self.venue.order_capacity)):
+            raise Refused(Code.CAPACITY)
+
     def require_mark(self, contract: int) -> None:
         """O4: 207 without a mark, 222 with a stale one."""
         market = self.markets[contract]
