@@ -32,7 +32,7 @@ rules: $(VENV)/test.stamp
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
-	PATH="$(abspath $(VENV))/bin:$$PATH" cython-lint --max-line-length 100 cython
+	PATH="$(abspath $(VENV))/bin:$$PATH" cython-lint --max-line-length 100 cython examples
 	MYPYPATH=src $(VENV)/bin/mypy
 	MYPYPATH=src $(RUN) -m mypy.stubtest --ignore-unused-allowlist \
 	  --allowlist tests/typing/allowlist.txt \

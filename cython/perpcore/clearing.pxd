@@ -25,7 +25,7 @@ from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
     order_end, order_forget, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
 )
-from perpcore.standing cimport Probe, equity, magnitude, meets_maintenance, releasable
+from perpcore.standing cimport Probe, magnitude, meets_maintenance, paying_equity, releasable
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
     edit_order, edit_unit, event, is_block, touch, unit_event,
@@ -77,7 +77,8 @@ cdef inline int64_t signed_lots(int side, int64_t lots) noexcept nogil:
     return lots if side == BOOK_BUY else -lots
 
 
-cdef inline int64_t fill_notional(const Market* m, int64_t lots, int64_t price_ticks) noexcept nogil:
+cdef inline int64_t fill_notional(const Market* m, int64_t lots,
+                                  int64_t price_ticks) noexcept nogil:
     return mul64(lots, mul64(price_ticks * m.terms.k, m.terms.v))
 
 
@@ -90,7 +91,7 @@ cdef inline int64_t not_below_zero(int64_t a) noexcept nogil:
 
 
 cdef inline int64_t order_possible_lots(Core* e, uint32_t slot) noexcept nogil:
-    """Lots that an order may fill at its turn: a fill never crosses zero, only reserved lots open."""
+    """Lots an order may fill at its turn: a fill never crosses zero, only reserved lots open."""
     cdef BookOrder* b = &e.pool.orders[slot]
     cdef OrderCold* o = &e.cold[slot]
     cdef int64_t held = e.legs[o.leg].qty_lots
@@ -130,7 +131,7 @@ cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price
 
 cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
                             const Money* money) noexcept nogil:
-    """What an opening fill keeps of its slice: the reserve's formula at fill price and mark (I3)."""
+    """What an opening fill keeps of its slice: C3's formula at fill price and mark (I3)."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Market* m = &e.markets[e.legs[o.leg].contract]
     cdef int side = e.pool.orders[slot].price_side & 1
@@ -147,7 +148,8 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     return smaller(money.slice_units, add64(asked, o.extra_units))
 
 
-cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, const Money* money) noexcept nogil:
+cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
+                             const Money* money) noexcept nogil:
     """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one equity < 0; else 0."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Leg* leg = &e.legs[o.leg]
@@ -158,7 +160,7 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, const Money* 
     if money.closing:
         probe.cost_units = sub64(leg.cost_units, money.released_units)
         probe.cash_delta_units = sub64(money.pnl_units, money.fee_units)
-        return 0 if equity(e, leg.unit, &probe) >= 0 else BEYOND_BANKRUPTCY
+        return 0 if paying_equity(e, leg.unit, &probe) >= 0 else BEYOND_BANKRUPTCY
     probe.cost_units = add64(leg.cost_units, signed_lots(side, 1) * money.notional_units)
     probe.cash_delta_units = -money.fee_units
     if is_block(&e.units[leg.unit]):
@@ -303,7 +305,7 @@ cdef inline void keep_reserved_lots(Core* e, uint32_t slot) noexcept nogil:
 
 cdef inline void clear_liquidation(Core* e, uint32_t i, int side, int64_t lots,
                                    int64_t price_ticks) noexcept nogil:
-    """The liquidated side of a fill: PnL, taker fee, liquidation fee; a fee makes no deficit (Q5)."""
+    """The liquidated side: PnL, taker fee, liquidation fee; a fee makes no deficit (Q5)."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t held = magnitude(leg.qty_lots)
@@ -372,7 +374,7 @@ cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_tick
 
 
 cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noexcept nogil:
-    """One maker at the head of the best level: a fill, a cancelled maker (0), or the stop's code."""
+    """One maker, the first of the best level: a fill, a cancelled maker, or the stop's code."""
     cdef int64_t lots
     cdef Money maker_money, taker_money
     cdef int code

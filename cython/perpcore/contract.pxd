@@ -1,8 +1,9 @@
-"""Floor 1: the terms of a contract, validated once, and the rates that follow from them (U1, U2, C1)."""
+"""Floor 1: the terms of a contract, validated once, and the rates that follow (U1, U2, C1)."""
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from perpcore.int128 cimport (
-    ceil_div, floor_div, i128, i128_cmp, i128_fits64, i128_floor_div, i128_from, i128_mul, i128_mul_u, i128_to64,
+    ceil_div, floor_div, i128, i128_cmp, i128_fits64, i128_floor_div, i128_from, i128_mul,
+    i128_mul_u, i128_to64,
 )
 from perpcore.margin cimport Rate, rate_add, rate_max, rate_reduce
 from perpcore.records cimport ContractTerms
@@ -135,7 +136,8 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     r.cap_lots = MAX_INVENTORY
     if r.lot.num > 0:
         r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
-    if t.maintenance_share_e4 * <int64_t>E9 + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4:
+    if (t.maintenance_share_e4 * <int64_t>E9
+            + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4):
         return MARGIN_OVER_ONE
     return terms_denominators(t, r)
 
@@ -196,7 +198,7 @@ cdef inline int terms_validate(const ContractTerms* t, int64_t* v, Rates* r) noe
 
 
 cdef inline Rate product_margin_rate(const Rates* r, int64_t lots) noexcept nogil:
-    """MR without the user's leverage: min(1, max(1 / max leverage, unit margin rate x lots)) (C1)."""
+    """MR without the user's leverage: min(1, max(1 / max leverage, unit rate x lots)) (C1)."""
     if r.lot.num == 0:
         return r.flat
     if lots >= r.cap_lots:

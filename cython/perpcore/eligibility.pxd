@@ -1,5 +1,5 @@
 """Floor 4: who may raise risk (A2), from the 64 bits that administration sets on an account."""
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.codes cimport (
     ACCOUNT_SUSPENDED, CONTRACT_NOT_ALLOWED, INSTRUMENT_NOT_TRADABLE, INVALID_LEVERAGE,
@@ -7,6 +7,7 @@ from perpcore.codes cimport (
     PROFILE_ADVANCED, PROFILE_DERIVATIVES, PROFILE_ISOLATED, PROFILE_SUSPENDED, PROFILE_USD,
     PROFILE_USDC,
 )
+from perpcore.records cimport VenueTerms
 from perpcore.state cimport Core
 
 cdef enum:
@@ -17,12 +18,14 @@ cdef enum:
     GROUPS_SHIFT = 48
 
 
-cdef inline bint is_listed(const uint16_t* countries, uint64_t country) noexcept nogil:
+cdef inline bint is_excluded(const VenueTerms* t, uint64_t citizenship,
+                             uint64_t residence) noexcept nogil:
+    """Whether either country is on its list; 0 is no country."""
     cdef int i
-    if country == 0:
-        return False
     for i in range(16):
-        if countries[i] == country:
+        if citizenship and t.excluded_citizenship[i] == citizenship:
+            return True
+        if residence and t.excluded_residence[i] == residence:
             return True
     return False
 
@@ -33,8 +36,8 @@ cdef inline int standing_code(Core* e, uint64_t profile) noexcept nogil:
         return ACCOUNT_SUSPENDED
     if not profile & PROFILE_ADVANCED:
         return NO_DERIVATIVES_USER
-    if (is_listed(e.terms.excluded_citizenship, (profile >> CITIZENSHIP_SHIFT) & 0xFFFF)
-            or is_listed(e.terms.excluded_residence, (profile >> RESIDENCE_SHIFT) & 0xFFFF)):
+    if is_excluded(&e.terms, (profile >> CITIZENSHIP_SHIFT) & 0xFFFF,
+                   (profile >> RESIDENCE_SHIFT) & 0xFFFF):
         return NO_DERIVATIVES_USER
     if not profile & PROFILE_DERIVATIVES:
         return NO_DERIVATIVES_ACCOUNT

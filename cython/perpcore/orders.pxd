@@ -522,7 +522,7 @@ cdef inline int enter(Core* e, Draft* d) noexcept nogil:
     """Step 13, acceptance, matching, and what becomes of the rest."""
     cdef Market* m = &e.markets[d.contract]
     cdef Taker t
-    cdef bint crosses
+    cdef bint crosses, began = False
     cdef uint64_t mark = 0, event_count = e.event_count
     cdef int64_t left
     cdef int code, stop = WALK_DONE
@@ -532,6 +532,7 @@ cdef inline int enter(Core* e, Draft* d) noexcept nogil:
     if code:
         return code
     if crosses:
+        began = not e.undo.on
         mark = core_mark(e)
     t.slot = accept(e, d)
     if crosses:
@@ -540,7 +541,8 @@ cdef inline int enter(Core* e, Draft* d) noexcept nogil:
     code = verdict(d, stop, t.filled_lots, left)
     if code:
         core_rollback(e, mark, event_count)
-        core_commit(e)
+        if began:
+            core_commit(e)
         return code
     if left == 0:
         order_forget(e, t.slot)

@@ -1,4 +1,4 @@
-"""Floor 4: the only writer of money. Every change is an event (L2) and keeps the ledger closed (L1).
+"""Floor 4: the only writer of money. Every change is an event (L2); the ledger stays closed (L1).
 
 The running residual of a currency is
   sum of cash - sum of costs + fees + fund + conversion - deposits + withdrawals, modulo 2^64.

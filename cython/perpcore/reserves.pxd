@@ -1,4 +1,4 @@
-"""Floor 5: the money of an order (C3, I2, I3), and the records that an order lives in."""
+"""Floor 4.6: the money of an order (C3, I2, I3), and the records that an order lives in."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from perpcore.book cimport BookOrder, book_remove, pool_release
@@ -149,7 +149,7 @@ cdef inline void set_client(Core* e, uint64_t at, uint32_t value) noexcept nogil
 
 
 cdef inline void drop_client(Core* e, uint32_t account, uint64_t client) noexcept nogil:
-    """Close the gap behind a removed id, so that every search still ends at the first free place."""
+    """Close the gap behind a removed id: every search still ends at the first free place."""
     if client == 0:
         return
     cdef uint64_t hole = client_place(e, account, client), at, home

@@ -1,13 +1,16 @@
-"""Floor 4: where a unit stands: equity, requirements, and the exact tests of C4, O7 and Q1.
+"""Floor 3.5: where a unit stands: equity, requirements, and the exact tests of C4, O7 and Q1.
 
 Amounts round each leg's requirement up; tests compare whole equity with an exact sum (U3, Q1).
 """
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.contract cimport (
     E6, E9, maintenance_rate, margin_rate, product_margin_rate, trigger_rate,
 )
-from perpcore.int128 cimport add64, floor_div, mul64, mul_div_ceil, mul_div_floor, sub64
+from perpcore.int128 cimport (
+    add64, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, mul64, mul_div_ceil,
+    mul_div_floor, sub64,
+)
 from perpcore.margin cimport (
     ExactSum, Rate, exact_add, exact_clear, exact_cmp, margin_below, rate_ceil,
 )
@@ -44,6 +47,16 @@ cdef inline int64_t usdc_value(Core* e, int64_t usdc_units) noexcept nogil:
 cdef inline int64_t haircut(Core* e, int64_t value_units) noexcept nogil:
     """Up: a requirement (A4)."""
     return mul_div_ceil(value_units, e.terms.usdc_haircut_e9, E9)
+
+
+cdef inline int64_t convertible(Core* e, int64_t usdc_units) noexcept nogil:
+    """What USDC gives when it covers USD: index less haircut, down (A4)."""
+    if usdc_units == 0:
+        return 0
+    return i128_to64(i128_floor_div(
+        i128_mul_u(i128_mul(usdc_units, 1), <uint64_t>(e.h.index_e6
+                                                       * (E9 - e.terms.usdc_haircut_e9))),
+        <uint64_t>(E6 * E9)))
 
 
 cdef inline int64_t notional(const Market* m, int64_t lots) noexcept nogil:
@@ -84,6 +97,14 @@ cdef inline int64_t equity(Core* e, uint32_t u, const Probe* probe) noexcept nog
     return total
 
 
+cdef inline int64_t paying_equity(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
+    """Equity with USDC at what it gives when converted: below 0 the fund would have to pay (O7)."""
+    cdef int64_t usdc = 0
+    if not is_block(&e.units[u]):
+        usdc = e.accounts[e.units[u].account].usdc_units
+    return sub64(equity(e, u, probe), sub64(usdc_value(e, usdc), convertible(e, usdc)))
+
+
 cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
                                  ExactSum* s) noexcept nogil:
     """The exact sum of N (mm + fr) over the unit's legs."""
@@ -97,7 +118,8 @@ cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
         if leg.qty_lots == 0 or (probe != NULL and leg.contract == probe.contract):
             continue
         m = &e.markets[leg.contract]
-        exact_add(s, notional(m, leg.qty_lots), trigger_rate(&m.terms.rates, magnitude(leg.qty_lots)))
+        exact_add(s, notional(m, leg.qty_lots),
+                  trigger_rate(&m.terms.rates, magnitude(leg.qty_lots)))
     if probe != NULL and probe.qty_lots:
         m = &e.markets[probe.contract]
         exact_add(s, notional(m, probe.qty_lots),
@@ -240,7 +262,7 @@ cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
 
 
 cdef inline int64_t withdrawable_usdc(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
-    """The most USDC that leaves the first term of C5 >= 0: a bisection, as the term falls with it."""
+    """The most USDC that leaves the first term of C5 >= 0: it falls, so a bisection finds it."""
     cdef int64_t low = 0, high = e.accounts[e.units[u].account].usdc_units, middle
     if usdc_free_after(e, u, a, 0) < 0:
         return 0

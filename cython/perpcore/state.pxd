@@ -251,7 +251,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.h.next_isolation_id = 1
     e.event_capacity = 65536 + 40 * units + 32 * orders
     e.markets = <Market*>take_arena(e, 0, MAX_CONTRACTS * sizeof(Market))
-    e.accounts = <Account*>take_arena(e, 1, (<uint64_t>terms.account_capacity + 1) * sizeof(Account))
+    e.accounts = <Account*>take_arena(
+        e, 1, (<uint64_t>terms.account_capacity + 1) * sizeof(Account))
     e.units = <Unit*>take_arena(e, 2, units * sizeof(Unit))
     e.legs = <Leg*>take_arena(e, 3, legs * sizeof(Leg))
     e.groups = <LegOrders*>take_arena(e, 4, legs * sizeof(LegOrders))
@@ -466,8 +467,16 @@ cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept n
     leg.orders = NONE
     leg.chunk = NONE
     leg.next_free = NONE
-    leg.next_leg = e.units[u].first_leg
-    edit_unit(e, u).first_leg = i
+    # By contract, so that whoever walks over a unit's legs meets them in the venue's order.
+    cdef uint32_t before = NONE, after = e.units[u].first_leg
+    while after != NONE and e.legs[after].contract < contract:
+        before = after
+        after = e.legs[after].next_leg
+    leg.next_leg = after
+    if before == NONE:
+        edit_unit(e, u).first_leg = i
+    else:
+        edit_leg(e, before).next_leg = i
     return i
 
 

@@ -1,4 +1,4 @@
-"""Floor 5: the ordered index of next adverse events (Q2): a mark touches only what it crosses.
+"""Floor 4.2: the ordered index of next adverse events (Q2): a mark touches only what it crosses.
 
 Each leg with a position is filed under one mark tick of its contract: longs in a mirrored map, so
 that both maps are searched from their smallest key. A unit with one leg is filed under its exact
@@ -22,7 +22,7 @@ from perpcore.pricemap cimport (
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
     compare_initial, equity, half_haircut, haircut, magnitude, meets_maintenance, notional,
-    order_margin, sum_maintenance, usdc_value,
+    sum_maintenance, usdc_value,
 )
 from perpcore.state cimport (
     CHUNK_IDS, Chunk, Core, Leg, Market, Unit, edit_leg, is_block, smudge, touch,
@@ -153,6 +153,17 @@ cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
     return found
 
 
+cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
+    """Whether any order of the unit may still raise its risk."""
+    cdef uint32_t i = e.units[u].first_leg, g
+    while i != NONE:
+        g = e.legs[i].orders
+        if g != NONE and (e.groups[g].reserved_lots[0] or e.groups[g].reserved_lots[1]):
+            return True
+        i = e.legs[i].next_leg
+    return False
+
+
 cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogil:
     """MB less the requirement, rounded down by at most one unit a fraction: safe for a box."""
     cdef ExactSum s
@@ -197,7 +208,8 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
     while i != NONE:
         leg = &e.legs[i]
         if leg.qty_lots:
-            total = add64(total, 1 + floor_div(notional(&e.markets[leg.contract], leg.qty_lots), 64))
+            total = add64(
+                total, 1 + floor_div(notional(&e.markets[leg.contract], leg.qty_lots), 64))
         i = leg.next_leg
     i = e.units[u].first_leg
     while i != NONE:
@@ -223,7 +235,7 @@ cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
     """Re-key every leg of a unit; the margin call comes first if the unit has reserved orders."""
     cdef Unit* unit = &e.units[u]
     cdef uint32_t i = only_leg(e, u), j
-    cdef bint initial = not is_block(unit) and order_margin(e, u) > 0
+    cdef bint initial = not is_block(unit) and has_reserved_orders(e, u)
     if i == NONE:
         file_box(e, u, initial)
         return
@@ -239,7 +251,7 @@ cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
     """A key of the unit was crossed: it is touched if a test of it fails, else only filed anew."""
     if not meets_maintenance(e, u, NULL):
         touch(e, u)
-    elif not is_block(&e.units[u]) and order_margin(e, u) > 0 and compare_initial(e, u) < 0:
+    elif not is_block(&e.units[u]) and has_reserved_orders(e, u) and compare_initial(e, u) < 0:
         touch(e, u)
     else:
         smudge(e, u)

@@ -1,14 +1,13 @@
-"""Floor 5: money between a main account and its blocks; USDC that covers what USD lacks (A4, C5)."""
+"""Floor 4.4: money between main and its blocks; USDC that covers what USD lacks (A4, C5)."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.codes cimport R_AUTO_CONVERSION, R_ISOLATED_TRANSFER
 from perpcore.contract cimport E6, E9
-from perpcore.int128 cimport add64, i128_ceil_div, i128_fits64, i128_floor_div, i128_mul, \
-    i128_mul_u, i128_to64, sub64
+from perpcore.int128 cimport add64, i128_ceil_div, i128_mul, i128_mul_u, i128_to64, sub64
 from perpcore.posting cimport (
     USD_LEDGER, USDC_LEDGER, post_cash, post_conversion, post_order_cash, post_usdc,
 )
-from perpcore.standing cimport lock_units
+from perpcore.standing cimport convertible, lock_units
 from perpcore.state cimport NO_CONTRACT, Core, Unit, edit_unit, main_of
 
 
@@ -20,24 +19,17 @@ cdef inline void cover_usd(Core* e, uint32_t u, int64_t missing_units) noexcept 
     """
     cdef int64_t own = e.accounts[e.units[u].account].usdc_units
     cdef uint64_t num = <uint64_t>(e.h.index_e6 * (E9 - e.terms.usdc_haircut_e9))
-    cdef uint64_t den = <uint64_t>(E6 * E9)
-    cdef int64_t paid = own, got
-    if missing_units <= 0 or own == 0 or num == 0:
+    cdef int64_t paid = own, got = convertible(e, own)
+    if missing_units <= 0 or got == 0:
         return
-    if covers(own, missing_units, num, den):
-        paid = i128_to64(i128_ceil_div(i128_mul_u(i128_mul(missing_units, 1), den), num))
+    if got >= missing_units:
+        paid = i128_to64(i128_ceil_div(
+            i128_mul_u(i128_mul(missing_units, 1), <uint64_t>(E6 * E9)), num))
         got = missing_units
-    else:
-        got = i128_to64(i128_floor_div(i128_mul_u(i128_mul(own, 1), num), den))
     post_usdc(e, e.units[u].account, -paid, R_AUTO_CONVERSION)
     post_conversion(e, USDC_LEDGER, paid)
     post_conversion(e, USD_LEDGER, -got)
     post_cash(e, u, got, R_AUTO_CONVERSION, NO_CONTRACT, 0)
-
-
-cdef inline bint covers(int64_t own, int64_t missing, uint64_t num, uint64_t den) noexcept nogil:
-    """Whether `own` USDC gives at least `missing` USD: floor(own num / den) >= missing."""
-    return i128_to64(i128_floor_div(i128_mul_u(i128_mul(own, 1), num), den)) >= missing
 
 
 cdef inline void cover_negative(Core* e, uint32_t u) noexcept nogil:

@@ -69,7 +69,7 @@ _HOME = {
     "venue": ("Venue",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("codes", "commands")
+_SUBMODULES = ("book", "codes", "commands", "engine", "margin")
 
 __all__ = [*_MODULE_OF, *_SUBMODULES, "get_include"]
 

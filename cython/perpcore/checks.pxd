@@ -1,0 +1,285 @@
+"""Floor 8.5: invariants of the state, walked in full: what must hold after every command.
+
+`first_fault` names the first that does not; tests ask after every command, `Engine.check` anyone.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from perpcore.book cimport BookOrder, book_best, book_head, book_level_lots, book_next_level
+from perpcore.codes cimport LIQUIDATING, OPEN, PENDING
+from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
+from perpcore.pricemap cimport pricemap_find
+from perpcore.records cimport NONE
+from perpcore.reserves cimport find_client, reserved_left
+from perpcore.session cimport next_unit
+from perpcore.standing cimport compare_initial, meets_maintenance
+from perpcore.state cimport (
+    Core, DONE_THIS_COMMAND, Leg, LegOrders, Market, OrderCold, Unit, is_block,
+)
+from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
+
+cdef enum Fault:
+    NO_FAULT = 0
+    LEDGER_OPEN = 1              # L1: the identity has a residual
+    POSITIONS_OPEN = 2           # L1: the positions of a contract do not sum to 0
+    UNIT_BELOW_MAINTENANCE = 3   # Q1: a unit rests below its maintenance margin
+    UNCALLED_MARGIN = 4          # C4: reserved orders rest below initial margin
+    UNIT_LIQUIDATING = 5         # Q4: a unit is in liquidation between commands
+    BLOCK_STATE = 6              # I1: state, position and orders disagree
+    ORDER_CASH = 7               # I2: a block's order cash is not the sum of its orders' reserves
+    GROUP_TOTALS = 8             # sums over a leg's orders
+    ORDER_LINKS = 9              # a live order is not where it should be
+    KEY_MISSING = 10             # Q2: a position that is not filed though a mark can cross it
+    KEY_WRONG = 11               # Q2: filed elsewhere than at its threshold
+    INDEX_BROKEN = 12            # a filed leg is not in its bucket
+    COUNTS = 13                  # orders, blocks, positions of an account or a contract
+
+# What the audit of L1 sums.
+cdef struct Audit:
+    i128 residual[2]             # USD, USDC
+    int64_t open_lots            # over contracts: sum of |sum of positions|
+
+
+cdef inline int64_t lots_of(Core* e, uint32_t contract) noexcept nogil:
+    """Sum of all positions on a contract, the inventory included."""
+    cdef int64_t total = e.markets[contract].live.inventory_lots
+    cdef uint32_t u = next_unit(e, NONE), i
+    while u != NONE:
+        i = e.units[u].first_leg
+        while i != NONE:
+            if e.legs[i].contract == contract:
+                total += e.legs[i].qty_lots
+            i = e.legs[i].next_leg
+        u = next_unit(e, u)
+    return total
+
+
+cdef inline Audit audit_state(Core* e) noexcept nogil:
+    """L1 from scratch: cash - costs + fees + fund + conversion - deposits + withdrawals."""
+    cdef Audit a
+    cdef uint32_t u = next_unit(e, NONE), i
+    cdef int64_t lots
+    a.residual[0] = i128_add(e.h.fees_units, i128_from(e.h.inventory_cash_units))
+    a.residual[1] = i128_from(0)
+    for i in range(2):
+        a.residual[i] = i128_add(a.residual[i], e.h.fund_units[i])
+        a.residual[i] = i128_add(a.residual[i], e.h.conversion_units[i])
+        a.residual[i] = i128_sub(a.residual[i], e.h.deposits_units[i])
+        a.residual[i] = i128_add(a.residual[i], e.h.withdrawals_units[i])
+    for i in range(e.h.account_count):
+        a.residual[1] = i128_add(a.residual[1], i128_from(e.accounts[i].usdc_units))
+    while u != NONE:
+        a.residual[0] = i128_add(a.residual[0], i128_from(e.units[u].cash_units))
+        a.residual[0] = i128_add(a.residual[0], i128_from(e.units[u].order_cash_units))
+        i = e.units[u].first_leg
+        while i != NONE:
+            a.residual[0] = i128_sub(a.residual[0], i128_from(e.legs[i].cost_units))
+            i = e.legs[i].next_leg
+        u = next_unit(e, u)
+    a.open_lots = 0
+    for i in range(e.h.contract_count):
+        a.residual[0] = i128_sub(
+            a.residual[0], i128_from(e.markets[i].live.inventory_cost_units))
+        lots = lots_of(e, i)
+        a.open_lots += lots if lots >= 0 else -lots
+    return a
+
+
+cdef inline bint is_zero(i128 value) noexcept nogil:
+    return value.hi == 0 and value.lo == 0
+
+
+cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
+    """A leg's totals against its orders one by one."""
+    cdef uint32_t g = e.legs[i].orders, slot, count = 0, before = NONE
+    cdef LegOrders sums
+    cdef int side
+    cdef uint64_t last_id = 0
+    if g == NONE:
+        return NO_FAULT
+    for side in range(2):
+        sums.reserve_units[side] = sums.extra_units[side] = 0
+        sums.reserved_lots[side] = sums.free_lots[side] = 0
+    slot = e.groups[g].first_order
+    while slot != NONE:
+        side = e.pool.orders[slot].price_side & 1
+        if e.cold[slot].leg != i or e.cold[slot].prev_order != before \
+                or e.pool.orders[slot].order_id <= last_id or not e.cold[slot].in_book:
+            return ORDER_LINKS
+        if e.cold[slot].client_order_id and find_client(
+                e, e.legs[i].account, e.cold[slot].client_order_id) != slot:
+            return ORDER_LINKS
+        sums.reserve_units[side] += e.cold[slot].reserve_units
+        sums.extra_units[side] += e.cold[slot].extra_units
+        sums.reserved_lots[side] += reserved_left(&e.cold[slot])
+        sums.free_lots[side] += e.pool.orders[slot].qty_lots - reserved_left(&e.cold[slot])
+        count += 1
+        before = slot
+        last_id = e.pool.orders[slot].order_id
+        slot = e.cold[slot].next_order
+    if count == 0 or count != e.groups[g].count:
+        return GROUP_TOTALS
+    for side in range(2):
+        if (sums.reserve_units[side] != e.groups[g].reserve_units[side]
+                or sums.extra_units[side] != e.groups[g].extra_units[side]
+                or sums.reserved_lots[side] != e.groups[g].reserved_lots[side]
+                or sums.free_lots[side] != e.groups[g].free_lots[side]):
+            return GROUP_TOTALS
+    return NO_FAULT
+
+
+cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
+    cdef Unit* unit = &e.units[u]
+    cdef Leg* leg = &e.legs[unit.first_leg]
+    cdef int64_t held = 0
+    if unit.state == LIQUIDATING:
+        return UNIT_LIQUIDATING
+    if unit.state != (OPEN if leg.qty_lots else PENDING):
+        return BLOCK_STATE
+    if leg.next_leg != NONE or (leg.qty_lots == 0 and leg.orders == NONE):
+        return BLOCK_STATE
+    if leg.orders != NONE:
+        held = e.groups[leg.orders].reserve_units[0] + e.groups[leg.orders].reserve_units[1]
+    return NO_FAULT if unit.order_cash_units == held else ORDER_CASH
+
+
+cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
+    """Q2: one leg is filed at its threshold; each leg of several at the edge of its box."""
+    cdef uint32_t only = only_leg(e, u), i = e.units[u].first_leg, chunk
+    cdef Leg* leg
+    cdef int64_t mark, last
+    cdef bint initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
+    while i != NONE:
+        leg = &e.legs[i]
+        last = e.markets[leg.contract].terms.max_mark_ticks
+        if leg.chunk != NONE:
+            chunk = pricemap_find(map_of(&e.markets[leg.contract], leg.key_side), leg.key).head
+            while chunk != NONE and chunk != leg.chunk:
+                chunk = e.chunks[chunk].next
+            if chunk == NONE or e.chunks[chunk].legs[leg.chunk_slot] != i:
+                return INDEX_BROKEN
+            if leg.qty_lots == 0 or leg.key_side != (leg.qty_lots < 0):
+                return KEY_WRONG
+        if i == only:
+            mark = solo_threshold(e, u, i, initial)
+            if (leg.chunk != NONE) != (1 <= mark <= last):
+                return KEY_MISSING
+            if leg.chunk != NONE and leg.key != (last - mark if leg.qty_lots > 0 else mark):
+                return KEY_WRONG
+        elif leg.chunk != NONE:
+            mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
+            # A box that the mark has left would be a unit that nobody looked at.
+            if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
+                    else mark <= e.markets[leg.contract].live.mark_ticks):
+                return KEY_WRONG
+        i = leg.next_leg
+    return NO_FAULT
+
+
+cdef inline int unit_fault(Core* e, uint32_t u) noexcept nogil:
+    cdef uint32_t i = e.units[u].first_leg
+    cdef int fault
+    if e.units[u].flags & DONE_THIS_COMMAND:
+        return UNIT_LIQUIDATING
+    while i != NONE:
+        if e.legs[i].unit != u or e.legs[i].account != e.units[u].account:
+            return ORDER_LINKS
+        fault = group_fault(e, i)
+        if fault:
+            return fault
+        i = e.legs[i].next_leg
+    if is_block(&e.units[u]):
+        fault = block_fault(e, u)
+        if fault:
+            return fault
+    if not meets_maintenance(e, u, NULL):
+        return UNIT_BELOW_MAINTENANCE
+    if not is_block(&e.units[u]) and has_reserved_orders(e, u) and compare_initial(e, u) < 0:
+        return UNCALLED_MARGIN
+    return key_fault(e, u)
+
+
+cdef inline int book_fault(Core* e, uint32_t contract, uint32_t* orders) noexcept nogil:
+    """Every order of the book is live at its price, and levels sum up."""
+    cdef Market* m = &e.markets[contract]
+    cdef int side
+    cdef int64_t price, lots
+    cdef uint32_t slot
+    for side in range(2):
+        price = book_best(&m.book, side)
+        while price >= 0:
+            lots = 0
+            slot = book_head(&m.book, side, price)
+            while slot != NONE:
+                if (not e.cold[slot].in_book or e.legs[e.cold[slot].leg].contract != contract
+                        or e.pool.orders[slot].price_side != (<uint32_t>(price << 1) | side)):
+                    return ORDER_LINKS
+                lots += e.pool.orders[slot].qty_lots
+                orders[0] += 1
+                slot = e.pool.orders[slot].next
+            if lots != book_level_lots(&m.book, side, price):
+                return ORDER_LINKS
+            price = book_next_level(&m.book, side, price)
+    return NO_FAULT
+
+
+cdef inline int count_fault(Core* e) noexcept nogil:
+    """Counters of accounts and contracts against the records."""
+    cdef uint32_t account, u, i, blocks, orders, all_orders = 0, contract, positions
+    cdef bint in_main
+    for account in range(e.h.account_count):
+        blocks = orders = 0
+        u = e.accounts[account].unit
+        in_main = True
+        while u != NONE:
+            i = e.units[u].first_leg
+            while i != NONE:
+                if e.legs[i].orders != NONE:
+                    orders += e.groups[e.legs[i].orders].count
+                i = e.legs[i].next_leg
+            blocks += not in_main
+            u = e.accounts[account].first_block if in_main else e.units[u].next_block
+            in_main = False
+        if blocks != e.accounts[account].block_count or orders != e.accounts[account].order_count:
+            return COUNTS
+        all_orders += orders
+    if all_orders != e.pool.state.live_count:
+        return COUNTS
+    for contract in range(e.h.contract_count):
+        positions = 0
+        u = next_unit(e, NONE)
+        while u != NONE:
+            i = e.units[u].first_leg
+            while i != NONE:
+                positions += e.legs[i].contract == contract and e.legs[i].qty_lots != 0
+                i = e.legs[i].next_leg
+            u = next_unit(e, u)
+        if positions != e.markets[contract].live.position_count:
+            return COUNTS
+    return NO_FAULT
+
+
+cdef inline int first_fault(Core* e, uint32_t* culprit) noexcept nogil:
+    """The first invariant that does not hold, and the unit (or contract) of it; 0 when all hold."""
+    cdef Audit sums = audit_state(e)
+    cdef uint32_t u = next_unit(e, NONE), contract, orders = 0
+    cdef int fault
+    culprit[0] = NONE
+    if not is_zero(sums.residual[0]) or not is_zero(sums.residual[1]):
+        return LEDGER_OPEN
+    if sums.open_lots:
+        return POSITIONS_OPEN
+    while u != NONE:
+        fault = unit_fault(e, u)
+        if fault:
+            culprit[0] = u
+            return fault
+        u = next_unit(e, u)
+    for contract in range(e.h.contract_count):
+        culprit[0] = contract
+        fault = book_fault(e, contract, &orders)
+        if fault:
+            return fault
+    culprit[0] = NONE
+    if orders != e.pool.state.live_count:
+        return ORDER_LINKS
+    return count_fault(e)

@@ -1,0 +1,151 @@
+"""Floor 8.7: an engine as its callers hold it: made, listed into, applied to, one thread at a time.
+
+C, C++, Cython and Python all come through here, so that no gate can be walked around (A3).
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from perpcore.accounts cimport MAX_USDC_DEPOSITS
+from perpcore.contract cimport (
+    E9, MAX_DEPOSITS, TERMS_OK, rate_is_fraction, terms_validate,
+)
+from perpcore.dispatch cimport apply_one, preview_one
+from perpcore.int128 cimport i128_from
+from perpcore.records cimport Command, ContractTerms, Event, VenueTerms
+from perpcore.state cimport (
+    MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
+)
+
+cdef extern from "perpcore/owner.hpp" nogil:
+    bint owner_enter "perpcore::owner_enter"(int* flag) noexcept
+    void owner_leave "perpcore::owner_leave"(int* flag) noexcept
+
+cdef extern from "perpcore/api.h" nogil:
+    enum:
+        STATUS_OK "PERPCORE_STATUS_OK"
+        STATUS_BAD_ARGUMENT "PERPCORE_STATUS_BAD_ARGUMENT"
+        STATUS_BUSY "PERPCORE_STATUS_BUSY"
+        STATUS_NO_MEMORY "PERPCORE_STATUS_NO_MEMORY"
+        STATUS_BAD_TERMS "PERPCORE_STATUS_BAD_TERMS"
+        STATUS_NOT_ADMIN "PERPCORE_STATUS_NOT_ADMIN"
+        STATUS_NOT_FOUND "PERPCORE_STATUS_NOT_FOUND"
+        STATUS_FULL "PERPCORE_STATUS_FULL"
+
+cdef struct Host:
+    Core core
+    int busy                     # the owner flag
+    uint64_t delivered           # events of the last command that were handed out already
+
+
+cdef inline bint capacity_fits(uint32_t count) noexcept nogil:
+    return 1 <= count <= 0x7FFFFFFF
+
+
+cdef inline bint venue_terms_fit(const VenueTerms* t) noexcept nogil:
+    """Every limit of the venue's own terms."""
+    return (0 <= t.fund_opening_units[0] < MAX_DEPOSITS
+            and 0 <= t.fund_opening_units[1] < MAX_USDC_DEPOSITS
+            and rate_is_fraction(t.usdc_haircut_e9, E9)
+            and t.max_orders_per_account >= 0 and t.max_blocks_per_account >= 0
+            and t.account_notional_limit_units >= 0
+            and capacity_fits(t.account_capacity) and capacity_fits(t.unit_capacity)
+            and capacity_fits(t.leg_capacity) and capacity_fits(t.order_capacity)
+            and capacity_fits(t.page_capacity))
+
+
+cdef inline Host* host_create(const VenueTerms* terms, int* status) noexcept nogil:
+    """A venue with all its memory, or NULL and why."""
+    cdef Host* host
+    cdef int i
+    if not venue_terms_fit(terms):
+        status[0] = STATUS_BAD_ARGUMENT
+        return NULL
+    status[0] = STATUS_NO_MEMORY
+    host = <Host*>calloc(1, sizeof(Host))
+    if host == NULL:
+        return NULL
+    if core_init(&host.core, terms) != 0:
+        free(host)
+        return NULL
+    for i in range(2):
+        host.core.h.fund_units[i] = i128_from(terms.fund_opening_units[i])
+        host.core.h.deposits_units[i] = i128_from(terms.fund_opening_units[i])
+    status[0] = STATUS_OK
+    return host
+
+
+cdef inline void host_destroy(Host* host) noexcept nogil:
+    if host != NULL:
+        core_free(&host.core)
+        free(host)
+
+
+cdef inline int host_add_contract(Host* host, const ContractTerms* terms, uint64_t key,
+                                  uint32_t* number, int* breach) noexcept nogil:
+    """List a contract (U2); the limits of all its products are proven here."""
+    cdef Core* e = &host.core
+    cdef Market* m
+    breach[0] = TERMS_OK
+    if key != e.admin_key:
+        return STATUS_NOT_ADMIN
+    if e.h.contract_count >= MAX_CONTRACTS:
+        return STATUS_FULL
+    m = &e.markets[e.h.contract_count]
+    memset(m, 0, sizeof(Market))
+    m.terms.terms = terms[0]
+    breach[0] = terms_validate(terms, &m.terms.v, &m.terms.rates)
+    if breach[0] != TERMS_OK:
+        return STATUS_BAD_TERMS
+    m.terms.k = terms.marks_per_tick
+    m.terms.max_mark_ticks = terms.max_price_ticks * terms.marks_per_tick
+    if market_init(e, m) != 0:
+        return STATUS_NO_MEMORY
+    number[0] = e.h.contract_count
+    e.h.contract_count += 1
+    return STATUS_OK
+
+
+cdef inline uint64_t deliver(Host* host, Event* out, uint64_t capacity) noexcept nogil:
+    """Hand out what is left of the last command's events, as far as there is room."""
+    cdef uint64_t count = host.core.event_count - host.delivered
+    count = count if count < capacity else capacity
+    memcpy(out, host.core.events + host.delivered, count * sizeof(Event))
+    host.delivered += count
+    return count
+
+
+cdef inline bint all_delivered(const Host* host) noexcept nogil:
+    return host.delivered == host.core.event_count
+
+
+cdef inline void host_apply(Host* host, const Command* commands, uint64_t count, Event* out,
+                            uint64_t capacity, uint64_t key, uint64_t* applied,
+                            uint64_t* written) noexcept nogil:
+    """Commands in order until all are applied or `out` is full; nothing of a command is lost."""
+    cdef Core* e = &host.core
+    cdef uint64_t done = 0, filled = deliver(host, out, capacity)
+    cdef bint is_administration = key == e.admin_key
+    while done < count and all_delivered(host) and filled < capacity:
+        apply_one(e, &commands[done], is_administration)
+        done += 1
+        host.delivered = 0
+        filled += deliver(host, out + filled, capacity - filled)
+    applied[0] = done
+    written[0] = filled
+
+
+cdef inline uint64_t host_preview(Host* host, const Command* command, Event* out,
+                                  uint64_t capacity, uint64_t key) noexcept nogil:
+    """The events that the command would have; the engine is as it was.
+
+    The caller has asked `all_delivered`: a preview needs the place of the last command's events.
+    """
+    cdef Core* e = &host.core
+    cdef uint64_t count
+    preview_one(e, command, key == e.admin_key)
+    count = e.event_count if e.event_count < capacity else capacity
+    memcpy(out, e.events, count * sizeof(Event))
+    e.event_count = 0
+    host.delivered = 0
+    return count

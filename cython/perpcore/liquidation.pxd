@@ -1,0 +1,328 @@
+"""Floor 7: who is liquidated, in which order, and how (Q1 to Q8).
+
+After a command's own work the units it touched are tested; those that fail are closed out through
+the book and, for what the book does not take, through the fund. What that touches is the next
+round; a liquidated unit has no orders left, so nothing touches it twice and the rounds end.
+"""
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from perpcore.amendments cimport collect_orders, end_collected, end_orders
+from perpcore.blocks cimport close_idle_block, forget_block, is_idle
+from perpcore.clearing cimport (
+    TAKES_LIQUIDATION, Taker, charge_liquidation_fee, not_below_zero, signed_lots, walk,
+)
+from perpcore.codes cimport (
+    BLOCK_LIQUIDATING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED, LIQUIDATING, MARGIN_CALL,
+    MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
+)
+from perpcore.contract cimport maintenance_rate
+from perpcore.fund cimport (
+    announce_take_over, count_deficit, hand_to_fund, take_into_inventory,
+)
+from perpcore.int128 cimport (
+    add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
+)
+from perpcore.margin cimport Rate, bankruptcy_mark
+from perpcore.memory cimport CHECK
+from perpcore.orders cimport band_high, band_low
+from perpcore.posting cimport move_position, post_cash
+from perpcore.records cimport NONE, Event
+from perpcore.reserves cimport compare_products, rest_of
+from perpcore.sort cimport Ranked, ranked_sort
+from perpcore.standing cimport (
+    compare_initial, equity, magnitude, meets_maintenance, notional, position_upnl,
+)
+from perpcore.state cimport (
+    DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
+    forget_touched, is_block, smudge, unit_event, unit_rank,
+)
+from perpcore.thresholds cimport has_reserved_orders, only_leg, solo_threshold
+from perpcore.transfers cimport cover_negative
+
+cdef extern from *:
+    """
+    static const uint64_t PERPCORE_AFTER_SOLO = 1ULL << 63;
+    """
+    const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
+
+
+# ---- closing out --------------------------------------------------------------------------------
+
+cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
+                          int64_t other_equity_units) noexcept nogil:
+    """Reduce-only IOC of a liquidated leg: not worse than equity 0, and inside the band (Q3).
+
+    `other_equity_units`: what the unit owns beside this leg. The limit is rounded in the fund's
+    favor: up for a long's sale, down for a short's purchase.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t bankruptcy = bankruptcy_mark(
+        other_equity_units, leg.qty_lots, leg.cost_units, m.terms.v)
+    cdef int64_t edge, limit
+    cdef Taker t
+    if leg.qty_lots > 0:
+        edge = band_low(m, m.terms.terms.band_aggressive_e9)
+        limit = ceil_div(bankruptcy, m.terms.k)
+        t.limit_ticks = limit if limit > edge else edge
+    else:
+        edge = band_high(m, m.terms.terms.band_aggressive_e9)
+        limit = floor_div(bankruptcy, m.terms.k)
+        t.limit_ticks = limit if limit < edge else edge
+    t.kind = TAKES_LIQUIDATION
+    t.side = 1 if leg.qty_lots > 0 else 0
+    t.stp = STP_MAKER
+    t.commits = False
+    t.contract = leg.contract
+    t.account = leg.account
+    t.slot = NONE
+    t.leg = i
+    t.left_lots = lots
+    t.filled_lots = 0
+    walk(e, &t)
+
+
+cdef inline void announce_end(Core* e, uint32_t u, uint32_t contract, int64_t lots, int64_t mark,
+                              int64_t gain_units) noexcept nogil:
+    cdef Event* ev = unit_event(e, LIQUIDATED, u, contract)
+    ev.qty_lots = lots
+    ev.price_ticks = mark
+    ev.amount_units = gain_units
+
+
+# ---- a block ------------------------------------------------------------------------------------
+
+cdef inline void take_over_block(Core* e, uint32_t u) noexcept nogil:
+    """The inventory takes (Q, C - cash) and leaves (0, 0): exact, without a price (Q4)."""
+    cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
+    cdef int64_t lots = e.legs[i].qty_lots, cost = e.legs[i].cost_units
+    cdef int64_t cash = e.units[u].cash_units
+    count_deficit(e, e.units[u].account, -equity(e, u, NULL))
+    announce_take_over(e, u, contract, lots, sub64(cost, cash))
+    move_position(e, i, -lots, -cost, -e.legs[i].opening_cost_units)
+    post_cash(e, u, -cash, R_TAKE_OVER, contract, 0)
+    take_into_inventory(e, contract, lots, sub64(cost, cash))
+
+
+cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
+    """The whole position; then all that is left goes to the fund and the block closes (Q3, Q6)."""
+    cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
+    cdef int64_t lots, gain
+    unit_event(e, BLOCK_LIQUIDATING, u, contract)
+    edit_unit(e, u).state = LIQUIDATING
+    end_orders(e, u, False, DONE_LIQUIDATION)
+    lots = e.legs[i].qty_lots
+    if meets_maintenance(e, u, NULL):
+        edit_unit(e, u).state = OPEN if lots else PENDING
+        return
+    if lots:
+        sell_out(e, i, magnitude(lots), e.units[u].cash_units)
+    if e.legs[i].qty_lots:
+        take_over_block(e, u)
+    gain = e.units[u].cash_units
+    hand_to_fund(e, u, contract)
+    announce_end(e, u, contract, lots, e.markets[contract].live.mark_ticks, gain)
+    edit_unit(e, u).session_pnl_units = 0
+    edit_unit(e, u).kept_units = 0
+    forget_block(e, u)
+
+
+# ---- a main account -----------------------------------------------------------------------------
+
+cdef inline int compare_rates(int64_t n1, Rate r1, int64_t n2, Rate r2) noexcept nogil:
+    """Sign of n1 r1 - n2 r2, exactly: whole parts first, then the rests over both denominators."""
+    cdef int64_t whole1 = i128_floor_div64(i128_mul_u(i128_from(n1), r1.num), r1.den)
+    cdef int64_t whole2 = i128_floor_div64(i128_mul_u(i128_from(n2), r2.num), r2.den)
+    if whole1 != whole2:
+        return 1 if whole1 > whole2 else -1
+    return compare_products(rest_of(n1, r1, whole1), r2.den, rest_of(n2, r2, whole2), r1.den)
+
+
+cdef inline uint32_t heaviest_leg(Core* e, uint32_t u) noexcept nogil:
+    """The leg with the largest MM, of equal ones the smaller contract; NONE without a position."""
+    cdef uint32_t i = e.units[u].first_leg, best = NONE
+    cdef Market* m
+    cdef Rate rate, best_rate
+    cdef int64_t n, best_n = 0
+    best_rate.num = 0
+    best_rate.den = 1
+    while i != NONE:
+        if e.legs[i].qty_lots:
+            m = &e.markets[e.legs[i].contract]
+            n = notional(m, e.legs[i].qty_lots)
+            rate = maintenance_rate(&m.terms.rates, magnitude(e.legs[i].qty_lots))
+            # Legs come by contract, so that the first of equal ones is kept.
+            if best == NONE or compare_rates(n, rate, best_n, best_rate) > 0:
+                best = i
+                best_n = n
+                best_rate = rate
+        i = e.legs[i].next_leg
+    return best
+
+
+cdef inline void take_over_slice(Core* e, uint32_t i, int64_t lots) noexcept nogil:
+    """The inventory takes the rest of a main account's slice at the mark, with the fee (Q4)."""
+    cdef Leg* leg = &e.legs[i]
+    cdef uint32_t u = leg.unit, contract = leg.contract
+    cdef Market* m = &e.markets[contract]
+    cdef int64_t held = magnitude(leg.qty_lots), n = notional(m, lots)
+    cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
+    cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
+    cdef int64_t signed = lots if leg.qty_lots > 0 else -lots
+    cdef int64_t cost = n if signed > 0 else -n
+    announce_take_over(e, u, contract, signed, cost)
+    move_position(e, i, -signed, -released, -released_opening)
+    post_cash(e, u, sub64(cost, released), R_REALIZED_PNL, contract, 0)
+    charge_liquidation_fee(e, i, n)
+    take_into_inventory(e, contract, signed, cost)
+
+
+cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil:
+    """One slice of a leg, or all of it below two slices, to the book and the rest to the fund."""
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t held = leg.qty_lots, slice_lots = m.terms.terms.liquidation_slice_lots
+    cdef int64_t lots = magnitude(held), rest
+    if floor_div(lots, 2) >= slice_lots:
+        lots = slice_lots
+    sell_out(e, i, lots, sub64(equity(e, u, NULL),
+                               position_upnl(m, held, leg.cost_units)))
+    rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
+    if rest:
+        take_over_slice(e, i, rest)
+
+
+cdef inline void end_main_orders(Core* e, uint32_t u) noexcept nogil:
+    """Main's orders and those of its blocks without a position end; such blocks close (Q3)."""
+    cdef uint32_t account = e.units[u].account, b = e.accounts[account].first_block, after
+    cdef uint32_t count = collect_orders(e, u, NO_CONTRACT, False, 0)
+    while b != NONE:
+        if e.legs[e.units[b].first_leg].qty_lots == 0:
+            count = collect_orders(e, b, NO_CONTRACT, False, count)
+        b = e.units[b].next_block
+    end_collected(e, count, DONE_LIQUIDATION)
+    b = e.accounts[account].first_block
+    while b != NONE:
+        after = e.units[b].next_block
+        if is_idle(e, b):
+            close_idle_block(e, b)
+        b = after
+
+
+cdef inline void liquidate_main(Core* e, uint32_t u) noexcept nogil:
+    """Slice by slice, the heaviest leg first, until MB > IM; the fund pays a debt that is left."""
+    cdef uint32_t i
+    cdef int64_t gain = 0
+    end_main_orders(e, u)
+    cover_negative(e, u)
+    if meets_maintenance(e, u, NULL):
+        return
+    while compare_initial(e, u) <= 0:
+        i = heaviest_leg(e, u)
+        if i == NONE:
+            break
+        liquidate_slice(e, u, i)
+    cover_negative(e, u)
+    if e.units[u].cash_units < 0 and heaviest_leg(e, u) == NONE:
+        gain = e.units[u].cash_units
+        hand_to_fund(e, u, NO_CONTRACT)
+    announce_end(e, u, NO_CONTRACT, 0, 0, gain)
+
+
+# ---- rounds -------------------------------------------------------------------------------------
+
+cdef inline uint32_t rank_touched(Core* e) noexcept nogil:
+    """The touched units that still exist, in unit order, in `ranked`; returns their number."""
+    cdef uint32_t n, count = 0, u
+    for n in range(e.touched_count):
+        u = e.touched[n]
+        if e.units[u].account != NONE:
+            e.ranked[count] = Ranked(unit_rank(&e.units[u]), 0, u)
+            count += 1
+    ranked_sort(e.ranked, count)
+    return count
+
+
+cdef inline uint32_t freeze_touched(Core* e) noexcept nogil:
+    """Cover debts, close idle blocks, and write down who is to be tested, in unit order."""
+    cdef uint32_t count = rank_touched(e), n
+    for n in range(count):
+        if not is_block(&e.units[e.ranked[n].index]):
+            cover_negative(e, e.ranked[n].index)
+    for n in range(count):
+        if is_block(&e.units[e.ranked[n].index]) and is_idle(e, e.ranked[n].index):
+            close_idle_block(e, e.ranked[n].index)
+    count = rank_touched(e)
+    for n in range(count):
+        e.tested[n] = e.ranked[n].index
+    forget_touched(e)
+    return count
+
+
+cdef inline void review_margin_call(Core* e, uint32_t u) noexcept nogil:
+    """C4: a healthy main account is called, or its call ends."""
+    cdef bint called = (e.units[u].flags & IN_MARGIN_CALL) != 0
+    cdef bint reserved
+    if is_block(&e.units[u]):
+        return
+    reserved = has_reserved_orders(e, u)
+    if not called and not reserved:
+        return
+    if compare_initial(e, u) >= 0:
+        if called:
+            edit_unit(e, u).flags &= <uint8_t>~IN_MARGIN_CALL
+            unit_event(e, MARGIN_CALL_CLEARED, u, NO_CONTRACT)
+        return
+    if reserved:
+        unit_event(e, MARGIN_CALL, u, NO_CONTRACT)
+        edit_unit(e, u).flags |= IN_MARGIN_CALL
+        end_orders(e, u, True, DONE_MARGIN_CALL)
+
+
+cdef inline uint64_t distance_key(Core* e, uint32_t u) noexcept nogil:
+    """Q8: units with one leg by how far the mark is past their threshold, farthest first."""
+    cdef uint32_t i = only_leg(e, u)
+    cdef int64_t distance
+    if i == NONE:
+        return AFTER_SOLO
+    distance = sub64(solo_threshold(e, u, i, False), e.markets[e.legs[i].contract].live.mark_ticks)
+    if e.legs[i].qty_lots < 0:
+        distance = -distance
+    CHECK(distance >= 0)
+    return AFTER_SOLO - 1 - <uint64_t>distance
+
+
+cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
+    edit_unit(e, u).flags |= DONE_THIS_COMMAND
+    smudge(e, u)
+    if is_block(&e.units[u]):
+        liquidate_block(e, u)
+    else:
+        liquidate_main(e, u)
+
+
+cdef inline void one_round(Core* e) noexcept nogil:
+    """Test who was touched; close out who fails, in the order of Q8."""
+    cdef uint32_t count = freeze_touched(e), n, u, failing = 0
+    for n in range(count):
+        u = e.tested[n]
+        if e.units[u].flags & DONE_THIS_COMMAND:
+            continue
+        if meets_maintenance(e, u, NULL):
+            review_margin_call(e, u)
+        else:
+            e.ranked[failing] = Ranked(distance_key(e, u), unit_rank(&e.units[u]), u)
+            failing += 1
+    ranked_sort(e.ranked, failing)
+    # The list is copied: who is closed out uses the same scratch.
+    for n in range(failing):
+        e.tested[n] = e.ranked[n].index
+    for n in range(failing):
+        if e.units[e.tested[n]].account != NONE:
+            liquidate(e, e.tested[n])
+
+
+cdef inline void run_rounds(Core* e) noexcept nogil:
+    """Rounds until nobody is touched any more."""
+    while e.touched_count:
+        one_round(e)

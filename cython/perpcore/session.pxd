@@ -1,0 +1,318 @@
+"""Floor 8: funding, settlement, profit lock, uncovered and socialized loss (F1, S1 to S5).
+
+Whatever runs over all units takes them by account: the main account, then its blocks, oldest first.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from perpcore.amendments cimport end_orders
+from perpcore.clearing cimport not_below_zero, smaller
+from perpcore.codes cimport (
+    DONE_SOCIALIZED, FUNDING_AT_SETTLEMENT, FUNDING_SET, INVALID_ARGUMENT, LOSS_UNCOVERED, OK,
+    PROFIT_LOCKED, PROFIT_UNLOCKED, R_FUNDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_ROUNDING,
+    R_SOCIALIZED_LOSS, SESSION_SETTLED,
+)
+from perpcore.fund cimport hand_to_fund
+from perpcore.int128 cimport (
+    add64, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul, i128_neg,
+    i128_sub, i128_to64, mul64, sub64,
+)
+from perpcore.liquidation cimport run_rounds
+from perpcore.margin cimport funding_change
+from perpcore.memory cimport CHECK
+from perpcore.orders cimport mark_code
+from perpcore.posting cimport (
+    USD_LEDGER, move_inventory, move_position, post_cash, post_fund, post_inventory,
+)
+from perpcore.records cimport NONE, Command, Event
+from perpcore.sort cimport Ranked, ranked_select
+from perpcore.standing cimport position_upnl
+from perpcore.state cimport (
+    DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
+    is_block, main_of, touch, unit_rank,
+)
+from perpcore.transfers cimport cover_negative
+
+
+cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
+    """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
+    cdef uint32_t account = 0, after
+    if u != NONE:
+        account = e.units[u].account
+        after = e.units[u].next_block if is_block(&e.units[u]) else e.accounts[account].first_block
+        if after != NONE:
+            return after
+        account += 1
+    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE
+
+
+# ---- funding ------------------------------------------------------------------------------------
+
+cdef inline void pay_funding(Core* e, uint32_t contract, int64_t rate_e9) noexcept nogil:
+    """Q v mark rate by holder: payer up, receiver down, the dust to the fund (F1)."""
+    cdef Market* m = &e.markets[contract]
+    cdef int64_t tick = mul64(m.terms.v, m.live.mark_ticks), change, dust = 0
+    cdef uint32_t u = next_unit(e, NONE), i
+    while u != NONE:
+        i = e.units[u].first_leg
+        while i != NONE:
+            if e.legs[i].contract == contract and e.legs[i].qty_lots:
+                change = funding_change(mul64(e.legs[i].qty_lots, tick), rate_e9)
+                dust = sub64(dust, change)
+                post_cash(e, u, change, R_FUNDING, contract, 0)
+                touch(e, u)
+            i = e.legs[i].next_leg
+        u = next_unit(e, u)
+    change = funding_change(mul64(m.live.inventory_lots, tick), rate_e9)
+    dust = sub64(dust, change)
+    post_inventory(e, change, R_FUNDING, contract)
+    CHECK(dust >= 0)
+    post_fund(e, USD_LEDGER, dust, R_ROUNDING, contract)
+
+
+cdef inline int set_funding(Core* e, const Command* c) noexcept nogil:
+    """FUNDING: paid at once, or kept for the next settlement."""
+    cdef Market* m = &e.markets[c.contract]
+    cdef int64_t cap = m.terms.terms.funding_cap_e9
+    cdef Live* live
+    cdef Event* ev
+    cdef int code
+    if c.rate_e9 > cap or c.rate_e9 < -cap:
+        return INVALID_ARGUMENT
+    if c.scope != FUNDING_AT_SETTLEMENT and m.live.position_count:
+        code = mark_code(e, c.contract)
+        if code:
+            return code
+    ev = event(e, FUNDING_SET)
+    ev.contract = c.contract
+    ev.price_ticks = c.rate_e9
+    ev.flags = c.scope
+    if c.scope == FUNDING_AT_SETTLEMENT:
+        live = edit_live(e, c.contract)
+        live.funding_rate_e9 = c.rate_e9
+        live.funding_pending = 1
+    elif m.live.position_count:
+        pay_funding(e, c.contract, c.rate_e9)
+    return OK
+
+
+# ---- roll and debts -----------------------------------------------------------------------------
+
+cdef inline void roll_unit(Core* e, uint32_t u) noexcept nogil:
+    """C := mark value, uPnL realized, exactly; C0 stays (U4, S3)."""
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef int64_t pnl
+    while i != NONE:
+        leg = &e.legs[i]
+        if leg.qty_lots:
+            pnl = position_upnl(&e.markets[leg.contract], leg.qty_lots, leg.cost_units)
+            move_position(e, i, 0, pnl, 0)
+            post_cash(e, u, pnl, R_REALIZED_PNL, leg.contract, 0)
+        i = leg.next_leg
+
+
+cdef inline void roll_inventory(Core* e) noexcept nogil:
+    """The inventory's positions are rolled too, and its cash goes to the fund."""
+    cdef uint32_t contract
+    cdef Live* live
+    cdef int64_t pnl, cash
+    for contract in range(e.h.contract_count):
+        live = &e.markets[contract].live
+        if live.inventory_lots:
+            pnl = position_upnl(&e.markets[contract], live.inventory_lots,
+                                live.inventory_cost_units)
+            move_inventory(e, contract, 0, pnl)
+            post_inventory(e, pnl, R_REALIZED_PNL, contract)
+    cash = e.h.inventory_cash_units
+    post_inventory(e, -cash, R_INSURANCE_FUND, NO_CONTRACT)
+    post_fund(e, USD_LEDGER, cash, R_INSURANCE_FUND, NO_CONTRACT)
+
+
+cdef inline void settle_debt(Core* e, uint32_t u) noexcept nogil:
+    """A main account's own USDC first; what is still negative is the fund's."""
+    if not is_block(&e.units[u]):
+        cover_negative(e, u)
+    if e.units[u].cash_units < 0:
+        hand_to_fund(e, u, e.legs[e.units[u].first_leg].contract if is_block(&e.units[u])
+                     else NO_CONTRACT)
+
+
+# ---- uncovered loss -----------------------------------------------------------------------------
+
+cdef inline int64_t profit_of(Core* e, uint32_t u) noexcept nogil:
+    return not_below_zero(e.units[u].session_pnl_units)
+
+
+cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexcept nogil:
+    """Write 1 into `tested` for the winners that pay one unit more: the largest remainders (S4).
+
+    The floors of the shares leave fewer units over than there are winners.
+    """
+    cdef uint32_t u = next_unit(e, NONE), count = 0, n
+    cdef int64_t profit, share, left = loss
+    cdef i128 product
+    memset(e.tested, 0, e.h.unit_top * sizeof(uint32_t))
+    while u != NONE:
+        profit = profit_of(e, u)
+        if profit:
+            product = i128_mul(loss, profit)
+            share = i128_floor_div64(product, profits)
+            left -= share
+            # Largest remainder first; of equal ones the smaller id.
+            e.ranked[count] = Ranked(
+                ~(i128_low64(product) - <uint64_t>share * profits), unit_rank(&e.units[u]), u)
+            count += 1
+        u = next_unit(e, u)
+    CHECK(0 <= left <= count)
+    ranked_select(e.ranked, count, <uint64_t>left)
+    for n in range(<uint32_t>left):
+        e.tested[e.ranked[n].index] = 1
+
+
+cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
+    """From the unit's cash; a block's missing part from what its orders give back to main (S4)."""
+    cdef int64_t own = share
+    cdef uint32_t contract = NO_CONTRACT
+    if is_block(&e.units[u]):
+        contract = e.legs[e.units[u].first_leg].contract
+        own = smaller(share, not_below_zero(e.units[u].cash_units))
+        if own < share:
+            end_orders(e, u, False, DONE_SOCIALIZED)
+    post_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
+    post_cash(e, main_of(e, u), -(share - own), R_SOCIALIZED_LOSS, contract, 0)
+
+
+cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:
+    """S4, pro rata: the session's winners bear what the fund could not; the rest is carried."""
+    cdef i128 sum = i128_from(0)
+    cdef uint32_t u = next_unit(e, NONE)
+    cdef int64_t profits, profit, share, paid = 0
+    cdef bint all_of_it
+    cdef Event* ev
+    while u != NONE:
+        sum = i128_add(sum, i128_from(profit_of(e, u)))
+        u = next_unit(e, u)
+    profits = i128_to64(sum)
+    all_of_it = loss >= profits
+    e.h.carried_units = loss - profits if all_of_it else 0
+    ev = event(e, LOSS_UNCOVERED)
+    ev.amount_units = loss
+    ev.balance_units = e.h.carried_units
+    if not all_of_it:
+        mark_remainders(e, loss, <uint64_t>profits)
+    u = next_unit(e, NONE)
+    while u != NONE:
+        profit = profit_of(e, u)
+        if profit:
+            share = profit
+            if not all_of_it:
+                share = i128_floor_div64(i128_mul(loss, profit), <uint64_t>profits) + e.tested[u]
+            pay_share(e, u, share)
+            paid = add64(paid, share)
+        u = next_unit(e, u)
+    CHECK(paid == (profits if all_of_it else loss))
+    post_fund(e, USD_LEDGER, paid, R_SOCIALIZED_LOSS, NO_CONTRACT)
+
+
+# ---- profit lock --------------------------------------------------------------------------------
+
+cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
+    """S5: profits are unlocked when the fund is positive, or when the loss was shared in full."""
+    cdef bint released = (
+        i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0)) > 0
+        or (loss > 0 and e.h.carried_units == 0))
+    cdef uint32_t u = next_unit(e, NONE)
+    cdef i128 total = i128_from(0)
+    cdef int64_t locked
+    cdef Unit* unit
+    while u != NONE:
+        unit = &e.units[u]
+        locked = add64(profit_of(e, u), unit.kept_units)
+        total = i128_add(total, i128_from(locked))
+        if unit.session_pnl_units or unit.kept_units:
+            unit = edit_unit(e, u)
+            unit.session_pnl_units = 0
+            unit.kept_units = 0 if released else locked
+        u = next_unit(e, u)
+    event(e, PROFIT_UNLOCKED if released else PROFIT_LOCKED).amount_units = i128_to64(total)
+
+
+# ---- settlement ---------------------------------------------------------------------------------
+
+cdef inline void touch_holders(Core* e, bint afresh) noexcept nogil:
+    """Every unit with a position is tested next; afresh: also who was liquidated just now."""
+    cdef uint32_t u = next_unit(e, NONE), i
+    while u != NONE:
+        if afresh and e.units[u].flags & DONE_THIS_COMMAND:
+            edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
+        i = e.units[u].first_leg
+        while i != NONE:
+            if e.legs[i].qty_lots:
+                touch(e, u)
+            i = e.legs[i].next_leg
+        u = next_unit(e, u)
+
+
+cdef inline int settlement_code(Core* e) noexcept nogil:
+    """A missing or stale mark of a contract with a position postpones it whole (S3)."""
+    cdef uint32_t contract
+    cdef int code
+    for contract in range(e.h.contract_count):
+        if e.markets[contract].live.position_count:
+            code = mark_code(e, contract)
+            if code:
+                return code
+    return OK
+
+
+cdef inline void pay_pending_funding(Core* e) noexcept nogil:
+    cdef uint32_t contract
+    cdef Live* live
+    for contract in range(e.h.contract_count):
+        if e.markets[contract].live.funding_pending:
+            live = edit_live(e, contract)
+            if live.position_count:
+                pay_funding(e, contract, live.funding_rate_e9)
+            live.funding_pending = 0
+            live.funding_rate_e9 = 0
+
+
+cdef inline void roll_everything(Core* e) noexcept nogil:
+    """All positions to their marks; then every debt finds its payer."""
+    cdef uint32_t u = next_unit(e, NONE)
+    while u != NONE:
+        roll_unit(e, u)
+        u = next_unit(e, u)
+    roll_inventory(e)
+    u = next_unit(e, NONE)
+    while u != NONE:
+        settle_debt(e, u)
+        u = next_unit(e, u)
+
+
+cdef inline int settle(Core* e) noexcept nogil:
+    """SETTLE_SESSION: funding, liquidation, roll, loss, lock, and the new session's first pass."""
+    cdef int code = settlement_code(e)
+    cdef int64_t loss
+    cdef Event* ev
+    if code:
+        return code
+    pay_pending_funding(e)
+    touch_holders(e, False)
+    run_rounds(e)
+    roll_everything(e)
+    loss = 0
+    e.h.carried_units = 0
+    if i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0)) < 0:
+        loss = i128_to64(i128_neg(e.h.fund_units[USD_LEDGER]))
+        share_loss(e, loss)
+    release_or_keep(e, loss)
+    ev = event(e, SESSION_SETTLED)
+    ev.qty_lots = e.h.session
+    ev.amount_units = loss
+    ev.balance_units = <int64_t>i128_low64(e.h.fund_units[USD_LEDGER])
+    e.h.session += 1
+    touch_holders(e, True)
+    run_rounds(e)
+    return OK
