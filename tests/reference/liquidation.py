@@ -34,8 +34,7 @@ def run_rounds(state: State) -> None:
     while state.touched:
         failing = look_at_touched(state)
         for unit in sorted(failing, key=lambda u: place_in_round(state, u)):
-            # An earlier liquidation of the round may have closed or healed it as a maker.
-            if not meets_maintenance(state, unit):
+            if unit.key in state.units:
                 state.done.add(unit.key)
                 liquidate(state, unit)
 
@@ -244,12 +243,12 @@ def add_deficit(state: State, unit: Unit, amount: int) -> None:
     account.deficit += max(0, amount)
 
 
-def remainder_to_fund(state: State, unit: Unit, contract: int) -> int:
+def remainder_to_fund(state: State, unit: Unit) -> int:
     """Q6: cash of either sign goes to the fund; returns what the fund gained."""
     amount = unit.cash
     add_deficit(state, unit, -amount)
-    post_cash(state, unit, -amount, Reason.INSURANCE_FUND, contract)
-    post_fund(state, amount, Reason.INSURANCE_FUND, contract)
+    post_cash(state, unit, -amount, Reason.INSURANCE_FUND, unit.contract)
+    post_fund(state, amount, Reason.INSURANCE_FUND, unit.contract)
     return amount
 
 
@@ -260,6 +259,10 @@ def liquidate_block(state: State, block: Unit) -> None:
     block.state = BlockState.LIQUIDATING
     state.emit_unit(Ev.BLOCK_LIQUIDATING, block, block.contract)
     end_orders(state, state.orders_of(block), Done.LIQUIDATION)
+    if meets_maintenance(state, block):
+        # An earlier liquidation of the round has healed it: it was the maker of that one's fill.
+        block.state = BlockState.OPEN if leg.qty else BlockState.PENDING
+        return
     walk(state, block.contract, LiquidationTaker(state, block, leg, abs(leg.qty)))
     if leg.qty:
         add_deficit(state, block, -equity(state, block))
@@ -269,7 +272,7 @@ def liquidate_block(state: State, block: Unit) -> None:
                         price_ticks=market.mark)
         post_cash(state, block, -block.cash, Reason.TAKE_OVER, block.contract)
         take_into_inventory(state, market, qty, cost)
-    gained = remainder_to_fund(state, block, block.contract)
+    gained = remainder_to_fund(state, block)
     state.emit_unit(Ev.LIQUIDATED, block, block.contract, qty_lots=lots_at_start,
                     price_ticks=market.mark, amount_units=gained)
     end_block(state, block)
@@ -290,17 +293,8 @@ def liquidate_main(state: State, main: Unit) -> None:
     cover_negative_usd(state, main)
     gained = 0
     if main.cash < 0 and not main.positions():
-        gained = main.cash
-        pay_deficit(state, main)
+        gained = remainder_to_fund(state, main)
     state.emit_unit(Ev.LIQUIDATED, main, amount_units=gained)
-
-
-def pay_deficit(state: State, unit: Unit) -> None:
-    """The fund brings a negative balance to 0."""
-    missing = -unit.cash
-    add_deficit(state, unit, missing)
-    post_cash(state, unit, missing, Reason.INSURANCE_FUND)
-    post_fund(state, -missing, Reason.INSURANCE_FUND)
 
 
 def leg_with_most_maintenance(state: State, main: Unit) -> Leg:

@@ -216,14 +216,13 @@ def place(state: State, t: Ticket) -> None:
 
 
 def check_size(market: Market, t: Ticket) -> None:
-    """Step 2. Filled lots of an amended order count: its total is what was asked for."""
+    """Step 2. Of an amended order what is left counts, as for any new order."""
     terms = market.terms.terms
-    total = t.filled + t.lots
     if t.lots < 1:
         raise Refused(Code.INVALID_ORDER_QTY, lots=terms.min_order_lots)
-    if total < terms.min_order_lots and not t.is_whole_position:
+    if t.lots < terms.min_order_lots and not t.is_whole_position:
         raise Refused(Code.BELOW_MIN_ORDER_SIZE, lots=terms.min_order_lots)
-    if total > terms.max_order_lots:
+    if t.lots > terms.max_order_lots:
         raise Refused(Code.EXCEEDS_MAX_ORDER_SIZE, lots=terms.max_order_lots)
 
 

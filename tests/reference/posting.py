@@ -99,9 +99,9 @@ def withdraw(state: State, currency: int, amount: int) -> None:
 def convert_usdc(state: State, main: Unit, missing: int) -> None:
     """The owner's USDC gives exactly what USD lacks, or all that it is worth."""
     own = state.accounts[main.account].usdc
-    if missing <= 0 or own == 0 or state.index == 0:
-        return
     rate = conversion_rate(state)
+    if missing <= 0 or own == 0 or rate == 0:
+        return
     qty, given = ceil_of(missing / rate), missing
     if qty > own:
         qty, given = own, floor_of(own * rate)

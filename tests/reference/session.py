@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .codes import Code, Done, Ev, Reason
-from .liquidation import pay_deficit, run_rounds
+from .liquidation import remainder_to_fund, run_rounds
 from .margin import upnl_of
 from .posting import cover_negative_usd, post_cash, post_fund, post_inventory
 from .records import Command
@@ -70,7 +70,7 @@ def settle_session(state: State, c: Command) -> None:
         if not unit.is_block:
             cover_negative_usd(state, unit)
         if unit.cash < 0:
-            pay_deficit(state, unit)
+            remainder_to_fund(state, unit)
     uncovered = max(0, -state.fund[0])
     share_loss(state, uncovered)
     settle_profits(state, uncovered)
@@ -142,14 +142,12 @@ def share_loss(state: State, loss: int) -> None:
 
 def pay_share(state: State, unit: Unit, share: int) -> None:
     """From the unit's cash; what a block lacks comes from the money of its orders."""
-    if not unit.is_block:
-        post_cash(state, unit, -share, Reason.SOCIALIZED_LOSS)
-        return
-    at_once = min(share, max(0, unit.cash))
-    post_cash(state, unit, -at_once, Reason.SOCIALIZED_LOSS)
+    at_once = min(share, max(0, unit.cash)) if unit.is_block else share
+    post_cash(state, unit, -at_once, Reason.SOCIALIZED_LOSS, unit.contract)
     if share > at_once:
         end_orders(state, state.orders_of(unit), Done.SOCIALIZED)
-        post_cash(state, state.main(unit.account), at_once - share, Reason.SOCIALIZED_LOSS)
+        main = state.main(unit.account)
+        post_cash(state, main, at_once - share, Reason.SOCIALIZED_LOSS, unit.contract)
 
 
 # ---- the profit lock (S5)
