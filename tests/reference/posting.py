@@ -100,11 +100,13 @@ def convert_usdc(state: State, main: Unit, missing: int) -> None:
     """The owner's USDC gives exactly what USD lacks, or all that it is worth."""
     own = state.accounts[main.account].usdc
     rate = conversion_rate(state)
-    if missing <= 0 or own == 0 or rate == 0:
+    if missing <= 0 or rate == 0:
         return
     qty, given = ceil_of(missing / rate), missing
     if qty > own:
         qty, given = own, floor_of(own * rate)
+    if given == 0:
+        return  # nothing is taken for nothing
     post_usdc(state, main, -qty, Reason.AUTO_CONVERSION)
     post_conversion(state, qty, USDC)
     post_conversion(state, -given, USD)
