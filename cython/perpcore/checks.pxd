@@ -170,7 +170,8 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             # A box that the mark has left would be a unit that nobody looked at.
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
-                return KEY_WRONG
+                if mark != last:
+                    return KEY_WRONG
         i = leg.next_leg
     return NO_FAULT
 

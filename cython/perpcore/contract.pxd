@@ -43,6 +43,7 @@ cdef enum Breach:
     DENOMINATORS = 9
     LEVERAGE = 10
     ACCESS_GROUP = 11
+    SIZE_OVER_ONE = 12
 
 cdef struct Rates:
     Rate taker
@@ -139,6 +140,9 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     if (t.maintenance_share_e4 * <int64_t>E9
             + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4):
         return MARGIN_OVER_ONE
+    if i128_cmp(i128_mul_u(i128_mul(t.unit_margin_rate_e15, t.max_position_lots),
+                           <uint64_t>t.maintenance_share_e4), i128_mul(E15, E4)) > 0:
+        return SIZE_OVER_ONE
     return terms_denominators(t, r)
 
 

@@ -18,9 +18,7 @@ from perpcore.host cimport (
     host_apply, host_create, host_destroy, host_preview, owner_enter, owner_leave,
 )
 from perpcore.int128 cimport i128
-from perpcore.records cimport (
-    ABI_NUMBER, NONE, Command, ContractTerms, Event, VenueTerms,
-)
+from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.reserves cimport reserved_left
 from perpcore.snapshot cimport (
     AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
@@ -28,6 +26,8 @@ from perpcore.snapshot cimport (
 )
 from perpcore.state cimport Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of
 from perpcore.thresholds cimport only_leg
+
+from operator import itemgetter
 
 import numpy as np
 
@@ -55,6 +55,8 @@ _BREACHES = {
     9: "the rates have no common denominator below 2^60: use rounder ones",
     10: "max_leverage must be 1 to 1,000",
     11: "access_group must be 0 to 15",
+    12: "maintenance share x unit margin rate x largest position exceed 1: choose a smaller "
+        "max_position_lots or rate",
 }
 
 #: Names of checks.Fault.

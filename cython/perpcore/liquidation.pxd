@@ -306,11 +306,9 @@ cdef inline void one_round(Core* e) noexcept nogil:
     cdef uint32_t count = freeze_touched(e), n, u, failing = 0
     for n in range(count):
         u = e.tested[n]
-        if e.units[u].flags & DONE_THIS_COMMAND:
-            continue
         if meets_maintenance(e, u, NULL):
             review_margin_call(e, u)
-        else:
+        elif not e.units[u].flags & DONE_THIS_COMMAND:
             e.ranked[failing] = Ranked(distance_key(e, u), unit_rank(&e.units[u]), u)
             failing += 1
     ranked_sort(e.ranked, failing)

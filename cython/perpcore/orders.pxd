@@ -26,7 +26,7 @@ from perpcore.codes cimport (
 from perpcore.contract cimport E9, margin_rate
 from perpcore.eligibility cimport eligibility_code
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, mul64, sub64,
+    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64, sub64,
 )
 from perpcore.margin cimport Rate
 from perpcore.memory cimport CHECK
@@ -300,7 +300,8 @@ cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d) noexcep
                            mul64(m.terms.v, m.live.mark_ticks)))
 
 
-cdef inline bint exceeds_notional(Core* e, const Draft* d) noexcept nogil:
+cdef inline bint exceeds_notional(Core* e, const Draft* d, Answer* a) noexcept nogil:
+    """303: the notional of all the account holds or may come to hold, this order included."""
     cdef int64_t limit = e.terms.account_notional_limit_units
     cdef Market* m = &e.markets[d.contract]
     cdef i128 total = i128_from(0)
@@ -316,7 +317,11 @@ cdef inline bint exceeds_notional(Core* e, const Draft* d) noexcept nogil:
             i = e.legs[i].next_leg
         u = after
         after = NONE if u == NONE else e.units[u].next_block
-    return i128_cmp(total, i128_from(limit)) > 0
+    if i128_cmp(total, i128_from(limit)) <= 0:
+        return False
+    a.needed_units = <int64_t>i128_low64(total)
+    a.available_units = limit
+    return True
 
 
 cdef inline int64_t order_margin_growth(Core* e, const Draft* d) noexcept nogil:
@@ -349,7 +354,6 @@ cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
             a.available_units = d.explicit_units
             return EXCEEDS_INITIAL_MARGIN
         d.amount_units = d.explicit_units
-        d.extra_units = 0
     a.available_units = smaller(now.free_units, now.collateral_units)
     if d.amount_units > not_below_zero(a.available_units):
         a.needed_units = d.amount_units
@@ -373,7 +377,7 @@ cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     if position_limit_lots(e, d) > m.terms.terms.max_position_lots:
         a.qty_lots = m.terms.terms.max_position_lots
         return EXCEEDS_MAX_POSITION
-    if exceeds_notional(e, d):
+    if exceeds_notional(e, d, a):
         return EXCEEDS_ACCOUNT_NOTIONAL
     return money_code(e, d, a)
 

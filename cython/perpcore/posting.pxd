@@ -143,16 +143,16 @@ cdef inline void book_withdrawal(Core* e, int currency, int64_t units) noexcept 
 cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost_units,
                                int64_t opening_cost_units) noexcept nogil:
     """Change a leg by signed lots and signed costs (U4)."""
-    cdef Leg* l = edit_leg(e, leg)
-    cdef Live* live = edit_live(e, l.contract)
-    live.position_count -= l.qty_lots != 0
-    l.qty_lots = add64(l.qty_lots, lots)
-    l.cost_units = add64(l.cost_units, cost_units)
-    l.opening_cost_units = add64(l.opening_cost_units, opening_cost_units)
-    live.position_count += l.qty_lots != 0
+    cdef Leg* held = edit_leg(e, leg)
+    cdef Live* live = edit_live(e, held.contract)
+    live.position_count -= held.qty_lots != 0
+    held.qty_lots = add64(held.qty_lots, lots)
+    held.cost_units = add64(held.cost_units, cost_units)
+    held.opening_cost_units = add64(held.opening_cost_units, opening_cost_units)
+    live.position_count += held.qty_lots != 0
     live.qty_sum_lots = add64(live.qty_sum_lots, lots)
     e.h.residual[USD_LEDGER] -= <uint64_t>cost_units
-    touch(e, l.unit)
+    touch(e, held.unit)
 
 
 cdef inline void move_inventory(Core* e, uint32_t contract, int64_t lots,

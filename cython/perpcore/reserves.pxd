@@ -7,7 +7,7 @@ from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
     add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
-from perpcore.margin cimport Rate, rate_ceil
+from perpcore.margin cimport Rate, reserve_units
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
@@ -21,16 +21,8 @@ from perpcore.undo cimport undo_save
 cdef inline int64_t reserve_of(const Contract* c, int64_t lots, int64_t price_marks, int64_t mark,
                                int side, Rate mr, int64_t extra) noexcept nogil:
     """R(n) of SPEC C3 for `lots` at a price and a mark (both in marks); side 0 buys, 1 sells."""
-    if lots <= 0:
-        return 0
-    cdef int64_t b = price_marks if price_marks > mark else mark
-    cdef int64_t n = mul64(lots, mul64(b, c.v))
-    cdef int64_t worse = price_marks - mark if side == 0 else mark - price_marks
-    cdef int64_t total = add64(rate_ceil(n, mr), rate_ceil(n, c.rates.taker))
-    total = add64(total, rate_ceil(n, c.rates.fee_reserve))
-    if worse > 0:
-        total = add64(total, mul64(lots, mul64(worse, c.v)))
-    return add64(total, extra)
+    return add64(reserve_units(lots, price_marks, mark, side == 1, c.v, mr, c.rates.taker,
+                               c.rates.fee_reserve), extra)
 
 
 cdef inline Rate order_rate(Core* e, uint32_t slot) noexcept nogil:
@@ -73,17 +65,17 @@ cdef inline int64_t extra_needed(Core* e, uint32_t leg, int side, Rate mr) noexc
     """E of SPEC C3: what a higher margin rate asks for lots already held, less what orders hold."""
     if leg == NONE:
         return 0
-    cdef Leg* l = &e.legs[leg]
-    if l.qty_lots == 0 or (l.qty_lots > 0) != (side == 0):
+    cdef Leg* position = &e.legs[leg]
+    if position.qty_lots == 0 or (position.qty_lots > 0) != (side == 0):
         return 0
-    cdef Market* m = &e.markets[l.contract]
-    cdef Rate now = margin_rate(&m.terms.rates, magnitude(l.qty_lots), l.leverage)
-    cdef int64_t n = notional(m, l.qty_lots), held = 0, need
+    cdef Market* m = &e.markets[position.contract]
+    cdef Rate now = margin_rate(&m.terms.rates, magnitude(position.qty_lots), position.leverage)
+    cdef int64_t n = notional(m, position.qty_lots), held = 0, need
     if mr.num == now.num and mr.den == now.den:
         return 0
     need = difference_ceil(n, mr, now)
-    if l.orders != NONE:
-        held = e.groups[l.orders].extra_units[side]
+    if position.orders != NONE:
+        held = e.groups[position.orders].extra_units[side]
     return need - held if need > held else 0
 
 
@@ -105,7 +97,7 @@ cdef inline uint64_t rest_of(int64_t n, Rate r, int64_t whole) noexcept nogil:
 
 
 cdef inline int compare_products(uint64_t a, uint64_t b, uint64_t c,
-                                      uint64_t d) noexcept nogil:
+                                 uint64_t d) noexcept nogil:
     """Sign of a b - c d; the four are below 2^60."""
     return i128_cmp(i128_mul_u(i128_from(<int64_t>a), b), i128_mul_u(i128_from(<int64_t>c), d))
 

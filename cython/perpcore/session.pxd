@@ -173,14 +173,14 @@ cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexce
 cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
     """From the unit's cash; a block's missing part from what its orders give back to main (S4)."""
     cdef int64_t own = share
-    cdef uint32_t contract = NO_CONTRACT
+    cdef uint32_t contract = NO_CONTRACT, main = main_of(e, u)
     if is_block(&e.units[u]):
         contract = e.legs[e.units[u].first_leg].contract
         own = smaller(share, not_below_zero(e.units[u].cash_units))
-        if own < share:
-            end_orders(e, u, False, DONE_SOCIALIZED)
     post_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
-    post_cash(e, main_of(e, u), -(share - own), R_SOCIALIZED_LOSS, contract, 0)
+    if own < share:
+        end_orders(e, u, False, DONE_SOCIALIZED)
+        post_cash(e, main, -(share - own), R_SOCIALIZED_LOSS, contract, 0)
 
 
 cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:

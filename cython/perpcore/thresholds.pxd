@@ -199,6 +199,15 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
     return i128_ceil_div64(i128_mul_u(i128_from(tick), a.den + a.num), a.den)
 
 
+cdef inline bint loses_when_rising(Market* m, const Leg* leg) noexcept nogil:
+    """A long whose margin rate and fee reserve reach 1: no mark is safe from a margin call."""
+    cdef bint fits = True
+    cdef Rate a = rate_add(m.terms.rates.fee_reserve, margin_rate(
+        &m.terms.rates, magnitude(leg.qty_lots), leg.leverage), &fits)
+    CHECK(fits)
+    return leg.qty_lots > 0 and a.num >= a.den
+
+
 cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
     """File each leg of a unit with several legs at the edge of its safe box."""
     cdef int64_t slack = slack_units(e, u, initial), total = 0, weight, part, ticks, mark
@@ -216,6 +225,10 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
         leg = &e.legs[i]
         m = &e.markets[leg.contract]
         if leg.qty_lots:
+            if initial and loses_when_rising(m, leg):
+                refile_leg(e, i, m.terms.max_mark_ticks)
+                i = leg.next_leg
+                continue
             weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
             part = mul_div_floor(slack, weight, total) if slack > 0 else 0
             ticks = floor_div(part, leg_slope_units(m, leg, initial))

@@ -72,17 +72,13 @@ cdef list unit_orders(Core* e, uint32_t u):
     return found
 
 
-def by_order_id(order):
-    return order["order_id"]
-
-
 cdef list account_orders(Core* e, uint32_t account):
     cdef uint32_t u = e.accounts[account].first_block
     found = unit_orders(e, e.accounts[account].unit)
     while u != NONE:
         found += unit_orders(e, u)
         u = e.units[u].next_block
-    found.sort(key=by_order_id)
+    found.sort(key=itemgetter("order_id"))
     return found
 
 
@@ -189,10 +185,6 @@ cdef dict dump_block(Core* e, uint32_t u):
     }
 
 
-def by_isolation_id(block):
-    return block["isolation_id"]
-
-
 cdef dict dump_state(Core* e):
     cdef uint32_t account, u, i
     cdef dict state = {
@@ -214,7 +206,7 @@ cdef dict dump_state(Core* e):
         while u != NONE:
             blocks.append(dump_block(e, u))
             u = e.units[u].next_block
-    blocks.sort(key=by_isolation_id)
-    orders.sort(key=by_order_id)
+    blocks.sort(key=itemgetter("isolation_id"))
+    orders.sort(key=itemgetter("order_id"))
     state["blocks"], state["orders"] = blocks, orders
     return state

@@ -19,8 +19,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perpcore import book as book
     from perpcore import codes as codes
     from perpcore import commands as commands
+    from perpcore import engine as engine
+    from perpcore import margin as margin
     from perpcore.account import Account as Account
     from perpcore.admin import Admin as Admin
     from perpcore.block import Block as Block

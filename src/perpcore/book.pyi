@@ -1,10 +1,11 @@
 """The order book alone: price-time matching over ticks, lots and order ids, without accounts."""
 
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 class BookKind(IntEnum):
     """What a command of the book does."""
@@ -12,11 +13,6 @@ class BookKind(IntEnum):
     BOOK_CANCEL = 2
     BOOK_REDUCE = 3
     BOOK_REPLACE = 4
-
-BOOK_NEW = BookKind.BOOK_NEW
-BOOK_CANCEL = BookKind.BOOK_CANCEL
-BOOK_REDUCE = BookKind.BOOK_REDUCE
-BOOK_REPLACE = BookKind.BOOK_REPLACE
 
 BOOK_COMMAND: np.dtype[np.void]
 BOOK_TRADE: np.dtype[np.void]
@@ -40,10 +36,11 @@ class RestingOrder(NamedTuple):
 class BookBusy(RuntimeError):
     """A second thread called a book that is at work; the call had no effect."""
 
+@disjoint_base
 class OrderBook:
     """A limit order book with price-time priority."""
 
-    def __init__(self, max_price_ticks: int, capacity: int) -> None: ...
+    def __new__(cls, max_price_ticks: int, capacity: int) -> Self: ...
     def apply(
         self,
         commands: NDArray[Any],
@@ -75,7 +72,7 @@ class OrderBook:
     ) -> int: ...
     def last_trades(self) -> NDArray[Any]: ...
     def __len__(self) -> int: ...
-    def __contains__(self, order_id: int) -> bool: ...
+    def __contains__(self, order_id: int, /) -> bool: ...
     @property
     def max_price_ticks(self) -> int: ...
     @property
