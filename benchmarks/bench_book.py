@@ -1,41 +1,28 @@
 """The order book against the limit loop, on populated books, interleaved in every round.
 
-Run: `pytest benchmarks/bench_book.py --benchmark-json=book.json`. Milliseconds differ between
-machines and hours; what counts is `ratio` in extra_info, the median over the rounds of book / limit
-loop, both timed in the same round. PERPCORE_BENCH_COMMANDS sets the length of a run.
+Run as docs/benchmarks.md says. Milliseconds differ between machines and hours; what counts is
+`ratio` in extra_info, the median over the rounds of book / limit loop, both of the same round.
 """
 
 from __future__ import annotations
 
-import os
-import statistics
-import sys
-import time
-from pathlib import Path
-
+import limit_loop
+import measure
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import limit_loop
 import workloads
+from measure import Round
 
 from perpcore.book import BOOK_TRADE, BookKind, OrderBook
 from perpcore.codes import Side
 
-COMMANDS = int(os.environ.get("PERPCORE_BENCH_COMMANDS", "400000"))
-ROUNDS = 9
+COMMANDS = measure.scaled(400_000, 2_000)
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory):
-    return limit_loop.build(tmp_path_factory.mktemp("limit"))
-
-
-@pytest.fixture(scope="session")
-def standard():
-    return workloads.standard(COMMANDS, resting=min(workloads.RESTING, COMMANDS))
+@pytest.fixture(scope="module")
+def whole():
+    """The standard mix, run as one batch on a fresh book in every round."""
+    return workloads.standard(COMMANDS, resting=measure.scaled(workloads.RESTING, 200))
 
 
 def batch(flow):
@@ -44,6 +31,8 @@ def batch(flow):
     book.apply(flow.before)
     trades = np.zeros(flow.capacity + 2 * len(flow.timed), BOOK_TRADE)
     statuses = np.zeros(len(flow.timed), np.int32)
+    # Touched now: the pages of the answer are the caller's, not the book's.
+    trades["qty_lots"], statuses[:] = 1, 1
 
     def run():
         return book.apply(flow.timed, trades, statuses).trades
@@ -69,23 +58,6 @@ def one_by_one(flow):
     return run, book
 
 
-def limit(library, flow):
-    book = limit_loop.LimitBook(library, flow.max_price_ticks, flow.max_id)
-    trades = np.zeros(flow.capacity + 2 * len(flow.timed), BOOK_TRADE)
-    book.apply(flow.before, trades)
-
-    def run():
-        return trades[: book.apply(flow.timed, trades)]
-
-    return run, book
-
-
-def timed(run):
-    start = time.perf_counter_ns()
-    result = run()
-    return time.perf_counter_ns() - start, result
-
-
 def check_equal(book, limit_book):
     """The two final books are the same, order by order."""
     for side in (Side.BUY, Side.SELL):
@@ -95,67 +67,57 @@ def check_equal(book, limit_book):
         assert book.qty_lots(side) == lots.sum()
 
 
-def compare(benchmark, library, flow, make):
-    """Time `make(flow)` by pytest-benchmark, and in the same rounds the limit loop beside it."""
-    rounds = []
+def beside_the_limit(benchmark, library, flow, make):
+    """Time `make(flow)` on a fresh book a round, and the limit loop on the same flow beside it."""
 
-    def setup():
-        return (*make(flow), *limit(library, flow)), {}
+    def prepare():
+        run, book = make(flow)
+        limit_book = limit_loop.LimitBook(library, flow.max_price_ticks, flow.max_id)
+        limit_trades = np.zeros(flow.capacity + 2 * len(flow.timed), BOOK_TRADE)
+        limit_trades["qty_lots"] = 1
+        limit_book.apply(flow.before, limit_trades)
 
-    def both(run, book, limit_run, limit_book):
-        # The one that goes second finds warmer commands, so they take turns.
-        if len(rounds) % 2:
-            (limit_ns, limit_trades), (book_ns, trades) = timed(limit_run), timed(run)
-        else:
-            (book_ns, trades), (limit_ns, limit_trades) = timed(run), timed(limit_run)
-        rounds.append((book_ns / len(flow.timed), limit_ns / len(flow.timed)))
-        if trades is not None:
-            assert np.array_equal(trades, limit_trades)
-        check_equal(book, limit_book)
+        def limit():
+            return limit_trades[: limit_book.apply(flow.timed, limit_trades)]
 
-    benchmark.pedantic(both, setup=setup, rounds=ROUNDS, iterations=1)
-    record(benchmark, flow, rounds)
+        def check(trades, expected):
+            if trades is not None:
+                assert np.array_equal(trades, expected)
+            check_equal(book, limit_book)
 
+        return Round(run, len(flow.timed), limit, len(flow.timed), check)
 
-def record(benchmark, flow, rounds):
-    benchmark.extra_info.update(
-        workload=flow.name,
-        commands=len(flow.timed),
-        ratio=statistics.median(ours / limit_ns for ours, limit_ns in rounds),
-        book_ns=statistics.median(ours for ours, _ in rounds),
-        limit_ns=statistics.median(limit_ns for _, limit_ns in rounds),
-        rounds_ns=[[round(value, 2) for value in pair] for pair in rounds],
+    measure.compare(
+        benchmark, prepare, "command", workload=flow.name, commands=len(flow.timed)
     )
 
 
-def test_batch_in_the_standard_mix(benchmark, library, standard):
-    compare(benchmark, library, standard, batch)
+def test_book_batch_in_the_standard_mix(benchmark, library, whole):
+    beside_the_limit(benchmark, library, whole, batch)
 
 
-def test_one_call_an_order_in_the_standard_mix(benchmark, library, standard):
-    compare(benchmark, library, standard, one_by_one)
+def test_book_one_call_an_order_in_the_standard_mix(benchmark, library, whole):
+    beside_the_limit(benchmark, library, whole, one_by_one)
 
 
-def test_batch_in_a_cancel_storm(benchmark, library):
-    compare(benchmark, library, workloads.storm(COMMANDS // 2), batch)
+def test_book_batch_in_a_cancel_storm(benchmark, library):
+    beside_the_limit(benchmark, library, workloads.storm(COMMANDS // 2), batch)
 
 
 @pytest.mark.parametrize("flow", ["jumping", "sparse"])
-def test_batch_where_a_walk_over_empty_levels_dies(benchmark, flow):
-    """No limit loop: it looks at every empty tick between two orders, up to 10 M of them."""
+def test_book_batch_where_a_walk_over_empty_levels_dies(benchmark, yardstick, flow):
+    """The limit loop would look at every one of 10 M empty ticks: it runs the standard mix."""
     made = getattr(workloads, flow)(COMMANDS // 2)
-    rounds = []
 
-    def setup():
-        return batch(made), {}
+    def prepare():
+        run, book = batch(made)
 
-    def run_one(run, book):
-        rounds.append((timed(run)[0] / len(made.timed), float("nan")))
+        def check(trades, _):
+            assert len(trades) == np.count_nonzero(made.timed["side"] == Side.BUY)
+            assert book.order_count(Side.BUY) == 0
 
-    benchmark.pedantic(run_one, setup=setup, rounds=ROUNDS, iterations=1)
-    benchmark.extra_info.update(
-        workload=made.name,
-        commands=len(made.timed),
-        book_ns=statistics.median(ours for ours, _ in rounds),
-        rounds_ns=[round(ours, 2) for ours, _ in rounds],
+        return Round(run, len(made.timed), yardstick.prepare(), yardstick.stretch, check)
+
+    measure.compare(
+        benchmark, prepare, "command", workload=made.name, commands=len(made.timed)
     )

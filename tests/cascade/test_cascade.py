@@ -15,10 +15,9 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("plotly")
 
-from perpcore.codes import EventKind, Ledger, Reason
-
 from perpcore import report
 from perpcore.cli import run_cli
+from perpcore.codes import EventKind, Ledger, Reason
 from perpcore.drive import Drive, Run
 from perpcore.prices import PricePath, bundled_prices
 from perpcore.scenario import USD, Scenario, draw_population

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from perpcore.codes import EventKind, FillFlag, Ledger, Reason, Side
 
+from perpcore.codes import EventKind, FillFlag, Ledger, Reason, Side
 from perpcore.drive import Run, Tape
 from perpcore.records import EVENT, NO_ACCOUNT
 from perpcore.scenario import CONTRACTS, MAKERS, USD, Scenario
