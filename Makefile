@@ -21,7 +21,9 @@ test: $(VENV)/test.stamp
 	$(RUN) -m pytest -q
 
 bench: $(VENV)/test.stamp
-	$(RUN) -m pytest benchmarks -q --benchmark-only
+	@mkdir -p out
+	$(RUN) -m pytest benchmarks/bench_book.py benchmarks/bench_venue.py -q --benchmark-only \
+	  --benchmark-quiet --benchmark-json=out/bench.json
 
 bench-quick: $(VENV)/test.stamp
 	$(RUN) benchmarks/guard.py
