@@ -7,7 +7,7 @@ from math import lcm
 
 from .codes import Side
 from .records import ContractTerms
-from .units import E4, E9, E13, E15, ceil_div, floor_div, part_up
+from .units import E4, E6, E9, E13, E15, ceil_div, floor_div, part_up
 
 
 class Contract:
@@ -38,7 +38,11 @@ class Contract:
                 t.tick_size_e12, t.lot_size_e9, t.multiplier, t.marks_per_tick, t.max_price_ticks,
                 t.min_order_lots, t.max_position_lots, t.inventory_limit_lots,
                 t.liquidation_slice_lots, t.work_off_slice_lots, t.max_leverage) < 1),
+            ("sizes fit", t.tick_size_e12 > 10**17 or t.lot_size_e9 > E13 or t.multiplier > E6
+             or t.marks_per_tick > 100_000),
             ("minimum size at most maximum size", t.min_order_lots > t.max_order_lots),
+            ("largest leverage at most 1,000", t.max_leverage > 1000),
+            ("a mark goes stale after a time of at least 0", t.stale_after_ns < 0),
             ("access group 0..15", not 0 <= t.access_group <= 15),
         ]
         self._refuse(broken)
@@ -52,9 +56,12 @@ class Contract:
              self.v < 1 or self.v * E13 * self.k != product),
             ("largest mark below 2^31 - 1", self.max_mark >= 2**31 - 1),
             ("largest notional below 2^60", t.max_position_lots * self.v * self.max_mark >= 2**60),
+            ("notional of the largest order below 2^60",
+             t.max_order_lots * self.v * self.max_mark >= 2**60),
             ("largest inventory below 2^62",
              t.inventory_limit_lots * self.v * self.max_mark >= 2**62),
-            ("rates in [0, 1)", not all(0 <= rate < E9 for rate in rates)),
+            ("rates in [0, 1)", not (all(0 <= rate < E9 for rate in rates)
+                                     and 0 <= t.unit_margin_rate_e15 < E15)),
             ("maintenance share in (0, 1)", not 0 < self.share < 1),
             ("maintenance of the largest position at most 1",
              self.share * self.lot_rate * t.max_position_lots > 1),

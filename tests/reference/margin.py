@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from .state import Change, Leg, Market, State, Unit
-from .units import E6, E9, E15, ceil_div, ceil_of, covers, exceeds, floor_div, part_up
+from .units import E6, E9, E15, ceil_div, ceil_of, covers, exceeds, floor_div, floor_of, part_up
 
 # ---- collateral (A4)
 
@@ -64,6 +64,15 @@ def equity(state: State, unit: Unit, change: Change | None = None) -> int:
     total = collateral(state, unit) + (change.cash_delta if change else 0)
     return total + sum(upnl_of(market, qty, cost)
                        for market, qty, cost, _ in legs_after(state, unit, change))
+
+
+def is_solvent(state: State, unit: Unit, change: Change) -> bool:
+    """O7: a reducing fill leaves no debt; USDC counts at what it gives when it is converted."""
+    left = equity(state, unit, change)
+    if not unit.is_block:
+        own = state.accounts[unit.account].usdc
+        left -= usdc_value(state, own) - floor_of(own * conversion_rate(state))
+    return left >= 0
 
 
 def meets_maintenance(state: State, unit: Unit, change: Change | None = None) -> bool:
@@ -240,4 +249,4 @@ def bankruptcy_mark(state: State, unit: Unit, leg: Leg) -> Fraction:
 def bankruptcy_price(state: State, unit: Unit, leg: Leg) -> int:
     """The worst order price that leaves equity >= 0: up for a long's sale, down for a purchase."""
     price = bankruptcy_mark(state, unit, leg) / state.markets[leg.contract].terms.k
-    return ceil_of(price) if leg.qty > 0 else floor_div(price.numerator, price.denominator)
+    return ceil_of(price) if leg.qty > 0 else floor_of(price)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from .book import next_maker
 from .codes import BlockState, Code, Done, Ev, Exec, Fill, Reason, Stp
-from .margin import equity, meets_maintenance, releasable
+from .margin import is_solvent, meets_maintenance, releasable
 from .posting import (
     charge_trade_fee,
     post_cash,
@@ -93,14 +93,14 @@ def money_of(state: State, order: Order, lots: int, price: int, is_taker: bool) 
 
 
 def fill_refusal(state: State, order: Order, lots: int, price: int, is_taker: bool) -> int:
-    """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one equity < 0; else 0."""
+    """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one a debt; else 0."""
     unit, sign = state.unit_of(order), order.sign
     leg = unit.legs[order.contract]
     money = money_of(state, order, lots, price, is_taker)
     if closes(leg, sign):
         change = Change(order.contract, leg.qty + sign * lots, leg.cost - money.released,
                         money.pnl - money.fee)
-        return 0 if equity(state, unit, change) >= 0 else Code.BEYOND_BANKRUPTCY
+        return 0 if is_solvent(state, unit, change) else Code.BEYOND_BANKRUPTCY
     change = Change(order.contract, leg.qty + sign * lots, leg.cost + sign * money.notional,
                     (money.kept if unit.is_block else 0) - money.fee)
     return 0 if meets_maintenance(state, unit, change) else Code.IMMEDIATE_LIQUIDATION
