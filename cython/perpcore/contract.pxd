@@ -44,6 +44,7 @@ cdef enum Breach:
     LEVERAGE = 10
     ACCESS_GROUP = 11
     SIZE_OVER_ONE = 12
+    SYMBOL_EXISTS = 13
 
 cdef struct Rates:
     Rate taker

@@ -57,6 +57,7 @@ _BREACHES = {
     11: "access_group must be 0 to 15",
     12: "maintenance share x unit margin rate x largest position exceed 1: choose a smaller "
         "max_position_lots or rate",
+    13: "a contract of this symbol exists already: choose another",
 }
 
 #: Names of checks.Fault.

@@ -4,11 +4,11 @@ C, C++, Cython and Python all come through here, so that no gate can be walked a
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
 from perpcore.contract cimport (
-    E9, MAX_DEPOSITS, TERMS_OK, rate_is_fraction, terms_validate,
+    E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
 )
 from perpcore.dispatch cimport apply_one, preview_one
 from perpcore.int128 cimport i128_from
@@ -86,11 +86,16 @@ cdef inline int host_add_contract(Host* host, const ContractTerms* terms, uint64
     """List a contract (U2); the limits of all its products are proven here."""
     cdef Core* e = &host.core
     cdef Market* m
+    cdef uint32_t i
     breach[0] = TERMS_OK
     if key != e.admin_key:
         return STATUS_NOT_ADMIN
     if e.h.contract_count >= MAX_CONTRACTS:
         return STATUS_FULL
+    for i in range(e.h.contract_count):
+        if memcmp(e.markets[i].terms.terms.symbol, terms.symbol, sizeof(terms.symbol)) == 0:
+            breach[0] = SYMBOL_EXISTS
+            return STATUS_BAD_TERMS
     m = &e.markets[e.h.contract_count]
     memset(m, 0, sizeof(Market))
     m.terms.terms = terms[0]

@@ -248,7 +248,8 @@ enum perpcore_breach {
     PERPCORE_BREACH_DENOMINATORS = 9,    /* the rates have no common denominator that fits */
     PERPCORE_BREACH_LEVERAGE = 10,
     PERPCORE_BREACH_ACCESS_GROUP = 11,
-    PERPCORE_BREACH_SIZE_OVER_ONE = 12 /* share x unit margin rate x largest position exceed 1 */
+    PERPCORE_BREACH_SIZE_OVER_ONE = 12, /* share x unit margin rate x largest position exceed 1 */
+    PERPCORE_BREACH_SYMBOL_EXISTS = 13
 };
 
 /* One venue. One thread at a time: a second call gets STATUS_BUSY and does nothing. Different
