@@ -12,6 +12,7 @@ from perpcore.contract cimport (
 )
 from perpcore.dispatch cimport apply_one, preview_one
 from perpcore.int128 cimport i128_from
+from perpcore.policies cimport policies_fit
 from perpcore.records cimport Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
     MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
@@ -51,7 +52,7 @@ cdef inline bint venue_terms_fit(const VenueTerms* t) noexcept nogil:
             and t.account_notional_limit_units >= 0
             and capacity_fits(t.account_capacity) and capacity_fits(t.unit_capacity)
             and capacity_fits(t.leg_capacity) and capacity_fits(t.order_capacity)
-            and capacity_fits(t.page_capacity))
+            and capacity_fits(t.page_capacity) and policies_fit(t))
 
 
 cdef inline Host* host_create(const VenueTerms* terms, int* status) noexcept nogil:

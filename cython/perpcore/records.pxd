@@ -91,3 +91,23 @@ cdef packed struct VenueTerms:
     uint32_t order_capacity
     uint32_t page_capacity             # price pages a contract and side
     uint32_t timers_per_command
+    # Policies: 0 is the first value that a rule names; the others are in policies.pxd.
+    uint8_t haircut_in
+    uint8_t block_collateral
+    uint8_t removal
+    uint8_t partial_close
+    uint8_t isolated_flip
+    uint8_t liquidation_limit
+    uint8_t order_margin_in_liquidation
+    uint8_t backstop
+    uint8_t adl_rank
+    uint8_t adl_price
+    uint8_t surplus_to
+    uint8_t deficit
+    uint8_t socialize_by
+    uint8_t socialized_loss
+    uint8_t unlock_requires
+    uint8_t unlock_at
+    uint8_t fund_by_contract
+    uint8_t spare[7]                   # must be 0
+    int64_t cover_limit_units          # what the fund pays in a session at most, 0: no limit (S1)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from perpcore.errors import OffGrid as OffGrid
     from perpcore.errors import Rejected as Rejected
     from perpcore.errors import Unknown as Unknown
+    from perpcore.policies import Policies as Policies
     from perpcore.records import COMMAND as COMMAND
     from perpcore.records import CONTRACT_TERMS as CONTRACT_TERMS
     from perpcore.records import EVENT as EVENT
@@ -64,6 +65,7 @@ _HOME = {
     "eligibility": ("Eligibility",),
     "engine": ("EngineBusy",),
     "errors": ("OffGrid", "Rejected", "Unknown"),
+    "policies": ("Policies",),
     "records": ("COMMAND", "CONTRACT_TERMS", "EVENT", "VENUE_TERMS"),
     "results": (
         "Audit", "Book", "Events", "Fill", "Level", "LiquidationLevel", "MarketData", "Order",

@@ -24,6 +24,7 @@ from perpcore.amounts import (
     to_units,
     trimmed,
 )
+from perpcore.policies import Policies
 from perpcore.records import CONTRACT_TERMS, VENUE_TERMS
 
 _TICK, _LOT, _RATE = Decimal("1e-12"), Decimal("1e-9"), Decimal("1e-9")
@@ -244,6 +245,7 @@ def venue_terms(
     orders: int = 20_000,
     price_pages: int = 4_096,
     timers_per_command: int = 64,
+    policies: Policies | None = None,
 ) -> NDArray[np.void]:
     """(1,) VENUE_TERMS: what is fixed when a venue is made. `Venue.create` takes the same words.
 
@@ -254,6 +256,7 @@ def venue_terms(
     excluded_citizenship, excluded_residence: up to 16 ISO 3166 numeric countries each (SPEC A2).
     accounts, orders: how many there is room for; nothing is allocated after the venue is made.
     price_pages: pages of price levels a contract and side. timers_per_command: SPEC O6.
+    policies: what differs between venues; `Policies()` when left out.
     Raises ValueError for what does not fit.
     """
     fund = insurance_fund if isinstance(insurance_fund, Mapping) else {"USD": insurance_fund}
@@ -286,6 +289,7 @@ def venue_terms(
         if len(countries) > 16 or not all(0 < country < 1000 for country in countries):
             raise ValueError(f"{name}: {countries} must be at most 16 ISO 3166 numeric countries")
         terms[name][0, : len(countries)] = countries
+    (policies or Policies()).write(terms)
     return terms
 
 

@@ -112,6 +112,29 @@ VENUE_TERMS = np.dtype(
         ("page_capacity", _U4),
         ("timers_per_command", _U4),
     ]
+    + [
+        (name, _U1)
+        for name in (
+            "haircut_in",
+            "block_collateral",
+            "removal",
+            "partial_close",
+            "isolated_flip",
+            "liquidation_limit",
+            "order_margin_in_liquidation",
+            "backstop",
+            "adl_rank",
+            "adl_price",
+            "surplus_to",
+            "deficit",
+            "socialize_by",
+            "socialized_loss",
+            "unlock_requires",
+            "unlock_at",
+            "fund_by_contract",
+        )
+    ]
+    + [("spare", _U1, (7,)), ("cover_limit_units", _I8)]
 )
 
 #: The account or contract field of an event or command that names none.

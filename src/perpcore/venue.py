@@ -17,6 +17,7 @@ from perpcore.commands import concat, limit, open_account
 from perpcore.contracts import BTCUSD_PERP, ETHUSD_PERP, Contract, venue_terms
 from perpcore.engine import Engine
 from perpcore.errors import Rejected, Unknown
+from perpcore.policies import Policies
 from perpcore.results import (
     Audit,
     Book,
@@ -73,6 +74,7 @@ class Venue:
         accounts: int = 1_000,
         orders: int = 20_000,
         price_pages: int = 1_024,
+        policies: Policies | None = None,
     ) -> tuple[Venue, Admin]:
         """A venue without contracts and accounts, and the capability to administrate it.
 
@@ -83,13 +85,14 @@ class Venue:
         excluded_citizenship, excluded_residence: ISO 3166 numeric, up to 16 each (SPEC A2).
         accounts, orders, price_pages: room; nothing is allocated later, a full venue refuses
         (50001). price_pages: pages of 256 prices in use at once, a contract and side.
+        policies: what differs between venues, `Policies(backstop="adl")`; its defaults if left out.
         Raises ValueError for terms that do not fit.
         """
         terms = venue_terms(
             insurance_fund=insurance_fund, usdc_haircut=usdc_haircut, max_orders=max_orders,
             max_blocks=max_blocks, account_notional_limit=account_notional_limit,
             excluded_citizenship=excluded_citizenship, excluded_residence=excluded_residence,
-            accounts=accounts, orders=orders, price_pages=price_pages,
+            accounts=accounts, orders=orders, price_pages=price_pages, policies=policies,
         )
         # The key is drawn here, kept by the Admin alone, and no part of the venue's state.
         key = int.from_bytes(os.urandom(8), "little") | 1

@@ -125,13 +125,33 @@ typedef struct perpcore_venue_terms {
     uint32_t order_capacity;
     uint32_t page_capacity; /* price pages a contract and side */
     uint32_t timers_per_command;
+    /* Policies: 0 is the default, the first value named; another number is refused. */
+    uint8_t haircut_in;        /* margin, value */
+    uint8_t block_collateral;  /* convert */
+    uint8_t removal;           /* in_profit, free */
+    uint8_t partial_close;     /* keep, proportional */
+    uint8_t isolated_flip;     /* allow, clip, reject */
+    uint8_t liquidation_limit; /* bankruptcy, band */
+    uint8_t order_margin_in_liquidation; /* return, forfeit */
+    uint8_t backstop;                    /* fund, adl */
+    uint8_t adl_rank;         /* profit_leverage, pro_rata, queue_at_mark */
+    uint8_t adl_price;        /* bankruptcy, mark */
+    uint8_t surplus_to;       /* fund, trader */
+    uint8_t deficit;          /* forgive, receivable */
+    uint8_t socialize_by;     /* unit, trader */
+    uint8_t socialized_loss;  /* pro_rata, one_percent */
+    uint8_t unlock_requires;  /* positive, nonnegative */
+    uint8_t unlock_at;        /* own_settlement, next_settlement */
+    uint8_t fund_by_contract; /* one fund for all contracts */
+    uint8_t spare[7];         /* must be 0 */
+    int64_t cover_limit_units; /* what the fund pays in a session at most; 0: no limit */
 } perpcore_venue_terms;
 
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_command) == 128, "a command has 128 bytes");
 PERPCORE_STATIC_ASSERT(offsetof(perpcore_command, trigger_price_ticks) == 64, "its first half");
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_event) == 64, "an event has 64 bytes");
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_contract_terms) == 224, "terms of a contract: 224 bytes");
-PERPCORE_STATIC_ASSERT(sizeof(perpcore_venue_terms) == 136, "terms of a venue: 136 bytes");
+PERPCORE_STATIC_ASSERT(sizeof(perpcore_venue_terms) == 168, "terms of a venue: 168 bytes");
 
 /* ---- snapshots ------------------------------------------------------------------------------ */
 
