@@ -16,6 +16,7 @@ cpdef enum Kind:
     ADD_MARGIN = 7
     REMOVE_MARGIN = 8
     WITHDRAW = 9
+    CANCEL_ALL_AFTER = 10
     OPEN_ACCOUNT = 16
     DEPOSIT = 17
     ADMIN_FIRST = 32
@@ -32,6 +33,10 @@ cpdef enum OrderType:
     NO_TYPE = 0
     LIMIT = 1
     MARKET = 2
+    STOP_LOSS = 3
+    STOP_LIMIT = 4
+    TAKE_PROFIT = 5
+    TAKE_PROFIT_LIMIT = 6
 
 cpdef enum TimeInForce:
     NO_TIF = 0
@@ -46,6 +51,7 @@ cpdef enum ExecFlag:
     ISOLATED_MARGIN = 4
     AUTO_TOP_UP = 8
     RELEASE_MARGIN = 16
+    SMART_POST_ONLY = 32
 
 cpdef enum SelfTrade:
     STP_DEFAULT = 0
@@ -54,12 +60,15 @@ cpdef enum SelfTrade:
     STP_BOTH = 3
 
 cpdef enum Scope:
-    """Which orders CANCEL_ALL reaches; when FUNDING is paid."""
+    """Which orders CANCEL_ALL reaches; when FUNDING is paid; what triggers an order."""
     SCOPE_ALL = 0
     SCOPE_CROSS = 1
     SCOPE_ISOLATED = 2
     FUNDING_NOW = 0
     FUNDING_AT_SETTLEMENT = 1
+    TRIGGER_MARK = 0
+    TRIGGER_INDEX = 1
+    TRIGGER_LAST = 2
 
 cpdef enum Currency:
     NO_CURRENCY = 0
@@ -114,6 +123,9 @@ cpdef enum EventKind:
     ELIGIBILITY_SET = 24
     MARKET_STATE_SET = 25
     CONTRACT_ADDED = 26
+    DELEVERAGED = 27
+    TRIGGERED = 28
+    CANCEL_AFTER_SET = 29
 
 cpdef enum Reason:
     """Why a balance changed (SPEC L2)."""
@@ -159,6 +171,9 @@ cpdef enum Done:
     DONE_LIQUIDATION = 8
     DONE_ELIGIBILITY = 9
     DONE_SOCIALIZED = 10
+    DONE_TRIGGER = 11
+    DONE_LINKED = 12
+    DONE_DEAD_MAN = 13
 
 cpdef enum FillFlag:
     FILL_MAKER = 0
@@ -185,6 +200,7 @@ cpdef enum Code:
     INVALID_TIME_IN_FORCE = 221
     STALE_MARK_PRICE = 222
     INVALID_LEVERAGE = 226
+    INVALID_TRIGGER = 229
     ACCOUNT_IN_MARGIN_CALL = 301
     EXCEEDS_ACCOUNT_NOTIONAL = 303
     IMMEDIATE_LIQUIDATION = 304

@@ -19,6 +19,7 @@ class Kind(IntEnum):
     ADD_MARGIN = 7
     REMOVE_MARGIN = 8
     WITHDRAW = 9
+    CANCEL_ALL_AFTER = 10
     OPEN_ACCOUNT = 16
     DEPOSIT = 17
     ADMIN_FIRST = 32
@@ -35,6 +36,10 @@ class OrderType(IntEnum):
     NO_TYPE = 0
     LIMIT = 1
     MARKET = 2
+    STOP_LOSS = 3
+    STOP_LIMIT = 4
+    TAKE_PROFIT = 5
+    TAKE_PROFIT_LIMIT = 6
 
 class TimeInForce(IntEnum):
     NO_TIF = 0
@@ -49,6 +54,7 @@ class ExecFlag(IntEnum):
     ISOLATED_MARGIN = 4
     AUTO_TOP_UP = 8
     RELEASE_MARGIN = 16
+    SMART_POST_ONLY = 32
 
 class SelfTrade(IntEnum):
     STP_DEFAULT = 0
@@ -57,12 +63,15 @@ class SelfTrade(IntEnum):
     STP_BOTH = 3
 
 class Scope(IntEnum):
-    """Which orders CANCEL_ALL reaches; when FUNDING is paid."""
+    """Which orders CANCEL_ALL reaches; when FUNDING is paid; what triggers an order."""
     SCOPE_ALL = 0
     SCOPE_CROSS = 1
     SCOPE_ISOLATED = 2
     FUNDING_NOW = 0
     FUNDING_AT_SETTLEMENT = 1
+    TRIGGER_MARK = 0
+    TRIGGER_INDEX = 1
+    TRIGGER_LAST = 2
 
 class Currency(IntEnum):
     NO_CURRENCY = 0
@@ -117,6 +126,9 @@ class EventKind(IntEnum):
     ELIGIBILITY_SET = 24
     MARKET_STATE_SET = 25
     CONTRACT_ADDED = 26
+    DELEVERAGED = 27
+    TRIGGERED = 28
+    CANCEL_AFTER_SET = 29
 
 class Reason(IntEnum):
     """Why a balance changed (SPEC L2)."""
@@ -162,6 +174,9 @@ class Done(IntEnum):
     DONE_LIQUIDATION = 8
     DONE_ELIGIBILITY = 9
     DONE_SOCIALIZED = 10
+    DONE_TRIGGER = 11
+    DONE_LINKED = 12
+    DONE_DEAD_MAN = 13
 
 class FillFlag(IntEnum):
     FILL_MAKER = 0
@@ -188,6 +203,7 @@ class Code(IntEnum):
     INVALID_TIME_IN_FORCE = 221
     STALE_MARK_PRICE = 222
     INVALID_LEVERAGE = 226
+    INVALID_TRIGGER = 229
     ACCOUNT_IN_MARGIN_CALL = 301
     EXCEEDS_ACCOUNT_NOTIONAL = 303
     IMMEDIATE_LIQUIDATION = 304

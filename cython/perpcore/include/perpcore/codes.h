@@ -21,6 +21,7 @@ enum perpcore_kind {
     PERPCORE_ADD_MARGIN = 7,
     PERPCORE_REMOVE_MARGIN = 8,
     PERPCORE_WITHDRAW = 9,
+    PERPCORE_CANCEL_ALL_AFTER = 10,
     PERPCORE_OPEN_ACCOUNT = 16,
     PERPCORE_DEPOSIT = 17,
     PERPCORE_ADMIN_FIRST = 32,
@@ -37,7 +38,11 @@ enum perpcore_kind {
 enum perpcore_order_type {
     PERPCORE_NO_TYPE = 0,
     PERPCORE_LIMIT = 1,
-    PERPCORE_MARKET = 2
+    PERPCORE_MARKET = 2,
+    PERPCORE_STOP_LOSS = 3,
+    PERPCORE_STOP_LIMIT = 4,
+    PERPCORE_TAKE_PROFIT = 5,
+    PERPCORE_TAKE_PROFIT_LIMIT = 6
 };
 
 enum perpcore_time_in_force {
@@ -54,7 +59,8 @@ enum perpcore_exec_flag {
     PERPCORE_REDUCE_ONLY = 2,
     PERPCORE_ISOLATED_MARGIN = 4,
     PERPCORE_AUTO_TOP_UP = 8,
-    PERPCORE_RELEASE_MARGIN = 16
+    PERPCORE_RELEASE_MARGIN = 16,
+    PERPCORE_SMART_POST_ONLY = 32
 };
 
 /* Which order self-trade prevention cancels. */
@@ -65,13 +71,16 @@ enum perpcore_self_trade {
     PERPCORE_STP_BOTH = 3
 };
 
-/* Which orders CANCEL_ALL reaches; when FUNDING is paid. */
+/* Which orders CANCEL_ALL reaches; when FUNDING is paid; what triggers an order. */
 enum perpcore_scope {
     PERPCORE_SCOPE_ALL = 0,
     PERPCORE_SCOPE_CROSS = 1,
     PERPCORE_SCOPE_ISOLATED = 2,
     PERPCORE_FUNDING_NOW = 0,
-    PERPCORE_FUNDING_AT_SETTLEMENT = 1
+    PERPCORE_FUNDING_AT_SETTLEMENT = 1,
+    PERPCORE_TRIGGER_MARK = 0,
+    PERPCORE_TRIGGER_INDEX = 1,
+    PERPCORE_TRIGGER_LAST = 2
 };
 
 enum perpcore_currency {
@@ -131,7 +140,10 @@ enum perpcore_event_kind {
     PERPCORE_ACCOUNT_OPENED = 23,
     PERPCORE_ELIGIBILITY_SET = 24,
     PERPCORE_MARKET_STATE_SET = 25,
-    PERPCORE_CONTRACT_ADDED = 26
+    PERPCORE_CONTRACT_ADDED = 26,
+    PERPCORE_DELEVERAGED = 27,
+    PERPCORE_TRIGGERED = 28,
+    PERPCORE_CANCEL_AFTER_SET = 29
 };
 
 /* Why a balance changed. */
@@ -179,7 +191,10 @@ enum perpcore_done {
     PERPCORE_DONE_MARGIN_CALL = 7,
     PERPCORE_DONE_LIQUIDATION = 8,
     PERPCORE_DONE_ELIGIBILITY = 9,
-    PERPCORE_DONE_SOCIALIZED = 10
+    PERPCORE_DONE_SOCIALIZED = 10,
+    PERPCORE_DONE_TRIGGER = 11,
+    PERPCORE_DONE_LINKED = 12,
+    PERPCORE_DONE_DEAD_MAN = 13
 };
 
 /* Low four bits of a FILL's flags; the side stands above them. */
@@ -209,6 +224,7 @@ enum perpcore_code {
     PERPCORE_INVALID_TIME_IN_FORCE = 221,
     PERPCORE_STALE_MARK_PRICE = 222,
     PERPCORE_INVALID_LEVERAGE = 226,
+    PERPCORE_INVALID_TRIGGER = 229,
     PERPCORE_ACCOUNT_IN_MARGIN_CALL = 301,
     PERPCORE_EXCEEDS_ACCOUNT_NOTIONAL = 303,
     PERPCORE_IMMEDIATE_LIQUIDATION = 304,
