@@ -96,6 +96,28 @@ class Profile:
     RESERVED_BITS = 64 | 128
 
 
+class Policy:
+    """Values of VENUE_TERMS' policies; 0 is always the default."""
+
+    HAIRCUT_IN_VALUE = 1
+    REMOVAL_FREE = 1
+    PARTIAL_CLOSE_PROPORTIONAL = 1
+    FLIP_CLIP = 1
+    FLIP_REJECT = 2
+    LIMIT_BAND = 1
+    ORDER_MARGIN_FORFEIT = 1
+    BACKSTOP_ADL = 1
+    RANK_PRO_RATA = 1
+    RANK_QUEUE_AT_MARK = 2
+    ADL_AT_MARK = 1
+    SURPLUS_TO_TRADER = 1
+    DEFICIT_RECEIVABLE = 1
+    BY_TRADER = 1
+    ONE_PERCENT = 1
+    UNLOCK_NONNEGATIVE = 1
+    UNLOCK_AT_NEXT = 1
+
+
 class Ev:
     ACCEPTED = 1
     REJECT = 2
@@ -123,6 +145,7 @@ class Ev:
     ELIGIBILITY_SET = 24
     MARKET_STATE_SET = 25
     CONTRACT_ADDED = 26
+    DELEVERAGED = 27
 
 
 class Reason:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from .adl import deleverage
 from .blocks import close_block, end_block, is_idle
-from .codes import BlockState, Done, Ev, Fill, Reason, Side, Stp
+from .closing import (
+    add_deficit,
+    charge_liquidation_fee,
+    charge_taker_fee,
+    close_lots,
+    remainder_to_fund,
+    take_into_inventory,
+)
+from .codes import BlockState, Done, Ev, Fill, Policy, Reason, Side, Stp
 from .margin import (
     above_initial,
     bankruptcy_price,
@@ -14,17 +23,11 @@ from .margin import (
     meets_maintenance,
     notional_of,
 )
-from .matching import released_cost, walk
-from .posting import (
-    charge_trade_fee,
-    cover_negative_usd,
-    post_cash,
-    post_fund,
-    post_inventory,
-)
+from .matching import walk
+from .posting import cover_negative_usd, post_cash, post_inventory, return_everything
 from .reserves import end_orders
 from .state import Leg, Market, State, Unit
-from .units import NONE, ceil_div, part_up
+from .units import NONE, ceil_div
 
 # ---- rounds (Q8)
 
@@ -167,55 +170,17 @@ class WorkOffTaker:
 
 
 def liquidation_limit(state: State, unit: Unit, leg: Leg) -> int:
-    """Never worse than bankruptcy, and inside the aggressive band."""
+    """Never worse than bankruptcy (policy), and inside the aggressive band."""
     market = state.markets[leg.contract]
-    band = market.terms.terms.band_aggressive_e9
+    side = Side.SELL if leg.qty > 0 else Side.BUY
+    edge = market.terms.worst_price(side, market.mark, market.terms.terms.band_aggressive_e9)
+    if state.venue.liquidation_limit == Policy.LIMIT_BAND:
+        return edge
     price = bankruptcy_price(state, unit, leg)
-    if leg.qty > 0:
-        return max(price, market.terms.worst_price(Side.SELL, market.mark, band))
-    return min(price, market.terms.worst_price(Side.BUY, market.mark, band))
-
-
-# ---- charges (Q5)
-
-
-def close_lots(state: State, unit: Unit, leg: Leg, lots: int, notional: int) -> None:
-    """Position and realized PnL of lots that close for a notional."""
-    sign = 1 if leg.qty > 0 else -1
-    released, released0 = released_cost(leg, lots)
-    leg.qty -= sign * lots
-    leg.cost -= released
-    leg.cost0 -= released0
-    state.touch(unit)
-    post_cash(state, unit, sign * notional - released, Reason.REALIZED_PNL, leg.contract)
-
-
-def charge_taker_fee(state: State, unit: Unit, leg: Leg, notional: int) -> None:
-    fee = part_up(notional, state.markets[leg.contract].terms.taker)
-    charge_trade_fee(state, unit, min(fee, max(0, unit.cash)), leg.contract)
-
-
-def charge_liquidation_fee(state: State, unit: Unit, leg: Leg, notional: int) -> None:
-    """To the fund; a fee never makes a deficit."""
-    fee = min(part_up(notional, state.markets[leg.contract].terms.liquidation), max(0, unit.cash))
-    post_cash(state, unit, -fee, Reason.LIQUIDATION_FEE, leg.contract)
-    post_fund(state, fee, Reason.LIQUIDATION_FEE, leg.contract)
+    return max(price, edge) if side == Side.SELL else min(price, edge)
 
 
 # ---- the fund's inventory (Q4)
-
-
-def take_into_inventory(state: State, market: Market, qty: int, cost: int) -> None:
-    """Opposite lots meet at cost; what each releases is realized in the inventory's cash."""
-    held, held_cost = market.inventory_qty, market.inventory_cost
-    if held * qty >= 0:
-        market.inventory_qty, market.inventory_cost = held + qty, held_cost + cost
-        return
-    met = min(abs(held), abs(qty))
-    released = ceil_div(held_cost * met, abs(held)) + ceil_div(cost * met, abs(qty))
-    market.inventory_qty = held + qty
-    market.inventory_cost = held_cost + cost - released
-    post_inventory(state, -released, Reason.REALIZED_PNL, market.number)
 
 
 def work_off(state: State, market: Market, held_before: int) -> None:
@@ -237,27 +202,16 @@ def liquidate(state: State, unit: Unit) -> None:
         liquidate_main(state, unit)
 
 
-def add_deficit(state: State, unit: Unit, amount: int) -> None:
-    """A statistic of the owner; nobody is asked to pay it back."""
-    account = state.accounts[unit.account]
-    account.deficit += max(0, amount)
-
-
-def remainder_to_fund(state: State, unit: Unit) -> int:
-    """Q6: cash of either sign goes to the fund; returns what the fund gained."""
-    amount = unit.cash
-    add_deficit(state, unit, -amount)
-    post_cash(state, unit, -amount, Reason.INSURANCE_FUND, unit.contract)
-    post_fund(state, amount, Reason.INSURANCE_FUND, unit.contract)
-    return amount
-
-
 def liquidate_block(state: State, block: Unit) -> None:
     """The whole position; then everything that is left, whatever its sign, to the fund (Q6)."""
     leg = block.legs[block.contract]
     market, lots_at_start = state.markets[block.contract], leg.qty
     block.state = BlockState.LIQUIDATING
     state.emit_unit(Ev.BLOCK_LIQUIDATING, block, block.contract)
+    # Its orders do not change the test: what they hold is forfeit only if the block fails it.
+    block.forfeits = int(
+        state.venue.order_margin_in_liquidation == Policy.ORDER_MARGIN_FORFEIT
+        and not meets_maintenance(state, block))
     end_orders(state, state.orders_of(block), Done.LIQUIDATION)
     if meets_maintenance(state, block):
         # An earlier liquidation of the round has healed it: it was the maker of that one's fill.
@@ -265,17 +219,64 @@ def liquidate_block(state: State, block: Unit) -> None:
         return
     walk(state, block.contract, LiquidationTaker(state, block, leg, abs(leg.qty)))
     if leg.qty:
-        add_deficit(state, block, -equity(state, block))
-        qty, cost = leg.qty, leg.cost - block.cash
-        leg.qty = leg.cost = leg.cost0 = 0
-        state.emit_unit(Ev.TAKEN_OVER, block, block.contract, qty_lots=qty, amount_units=cost,
-                        price_ticks=market.mark)
-        post_cash(state, block, -block.cash, Reason.TAKE_OVER, block.contract)
-        take_into_inventory(state, market, qty, cost)
+        leave_to_backstop(state, block, leg, abs(leg.qty))
+    if state.venue.surplus_to == Policy.SURPLUS_TO_TRADER and block.cash >= 0:
+        return_everything(state, block)
     gained = remainder_to_fund(state, block)
     state.emit_unit(Ev.LIQUIDATED, block, block.contract, qty_lots=lots_at_start,
                     price_ticks=market.mark, amount_units=gained)
     end_block(state, block)
+
+
+# ---- what the book does not take (Q4)
+
+
+def leave_to_backstop(state: State, unit: Unit, leg: Leg, lots: int) -> None:
+    """ADL if that is the policy or the inventory is full; the inventory takes what that leaves."""
+    market, sign = state.markets[leg.contract], 1 if leg.qty > 0 else -1
+    held_after = abs(leg.qty) - lots
+    is_full = (abs(market.inventory_qty + sign * lots)
+               > market.terms.terms.inventory_limit_lots)
+    closed = 0
+    if is_full or state.venue.backstop == Policy.BACKSTOP_ADL:
+        closed = deleverage(state, unit, leg, lots)
+    left = abs(leg.qty) - held_after
+    if left and unit.is_block and not takes_at_mark(state, unit):
+        take_over_block(state, unit, leg)
+    elif left:
+        take_over_at_mark(state, unit, leg, left)
+    if closed:
+        charge_liquidation_fee(state, unit, leg, closed)
+
+
+def takes_at_mark(state: State, block: Unit) -> bool:
+    return (state.venue.surplus_to == Policy.SURPLUS_TO_TRADER
+            and equity(state, block) >= 0)
+
+
+def take_over_block(state: State, block: Unit, leg: Leg) -> None:
+    """(Q, C - cash): exact, without a price."""
+    market = state.markets[leg.contract]
+    add_deficit(state, block, -equity(state, block) - block.forfeits * block.order_cash)
+    qty, cost = leg.qty, leg.cost - block.cash
+    leg.qty = leg.cost = leg.cost0 = 0
+    state.emit_unit(Ev.TAKEN_OVER, block, block.contract, qty_lots=qty, amount_units=cost,
+                    price_ticks=market.mark)
+    post_cash(state, block, -block.cash, Reason.TAKE_OVER, block.contract)
+    take_into_inventory(state, market, qty, cost)
+
+
+def take_over_at_mark(state: State, unit: Unit, leg: Leg, lots: int) -> None:
+    market, sign = state.markets[leg.contract], 1 if leg.qty > 0 else -1
+    notional = lots * market.terms.v * market.mark
+    state.emit_unit(Ev.TAKEN_OVER, unit, leg.contract, qty_lots=sign * lots,
+                    amount_units=sign * notional, price_ticks=market.mark)
+    close_lots(state, unit, leg, lots, notional)
+    charge_liquidation_fee(state, unit, leg, notional)
+    take_into_inventory(state, market, sign * lots, sign * notional)
+
+
+# ---- main, slice by slice
 
 
 def liquidate_main(state: State, main: Unit) -> None:
@@ -308,19 +309,11 @@ def leg_with_most_maintenance(state: State, main: Unit) -> Leg:
 
 
 def liquidate_slice(state: State, main: Unit, leg: Leg) -> None:
-    """To the book; what the book does not take goes to the inventory at the mark."""
+    """To the book; what the book does not take goes to the backstop."""
     market = state.markets[leg.contract]
     one_slice = market.terms.terms.liquidation_slice_lots
     held = abs(leg.qty)
     taker = LiquidationTaker(state, main, leg, held if held < 2 * one_slice else one_slice)
     walk(state, leg.contract, taker)
-    lots = taker.left
-    if not lots:
-        return
-    sign = 1 if leg.qty > 0 else -1
-    notional = lots * market.terms.v * market.mark
-    state.emit_unit(Ev.TAKEN_OVER, main, leg.contract, qty_lots=sign * lots,
-                    amount_units=sign * notional, price_ticks=market.mark)
-    close_lots(state, main, leg, lots, notional)
-    charge_liquidation_fee(state, main, leg, notional)
-    take_into_inventory(state, market, sign * lots, sign * notional)
+    if taker.left:
+        leave_to_backstop(state, main, leg, taker.left)

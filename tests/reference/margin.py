@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from .codes import Policy
 from .state import Change, Leg, Market, State, Unit
 from .units import E6, E9, E15, ceil_div, ceil_of, covers, exceeds, floor_div, floor_of, part_up
 
@@ -12,10 +13,16 @@ from .units import E6, E9, E15, ceil_div, ceil_of, covers, exceeds, floor_div, f
 
 
 def usdc_value(state: State, usdc: int) -> int:
-    return floor_div(state.index * usdc, E6)
+    """What USDC counts as collateral; the haircut is in it or in IM and MM."""
+    value = floor_div(state.index * usdc, E6)
+    if state.venue.haircut_in == Policy.HAIRCUT_IN_VALUE:
+        value -= ceil_div(value * state.venue.usdc_haircut_e9, E9)
+    return value
 
 
 def haircut_of(state: State, value: int) -> int:
+    if state.venue.haircut_in == Policy.HAIRCUT_IN_VALUE:
+        return 0
     return ceil_div(value * state.venue.usdc_haircut_e9, E9)
 
 
@@ -35,6 +42,12 @@ def collateral(state: State, unit: Unit) -> int:
     if unit.is_block:
         return unit.cash
     return unit.cash + usdc_value(state, state.accounts[unit.account].usdc)
+
+
+def converted(state: State, unit: Unit) -> int:
+    """What the collateral gives as USD: less than its value by the haircut of the USDC."""
+    own = 0 if unit.is_block else state.accounts[unit.account].usdc
+    return unit.cash + floor_of(own * conversion_rate(state))
 
 
 # ---- positions at the mark
@@ -68,11 +81,7 @@ def equity(state: State, unit: Unit, change: Change | None = None) -> int:
 
 def is_solvent(state: State, unit: Unit, change: Change) -> bool:
     """O7: a reducing fill leaves no debt; USDC counts at what it gives when it is converted."""
-    left = equity(state, unit, change)
-    if not unit.is_block:
-        own = state.accounts[unit.account].usdc
-        left -= usdc_value(state, own) - floor_of(own * conversion_rate(state))
-    return left >= 0
+    return equity(state, unit, change) - collateral(state, unit) + converted(state, unit) >= 0
 
 
 def meets_maintenance(state: State, unit: Unit, change: Change | None = None) -> bool:
@@ -114,6 +123,7 @@ def in_margin_call(state: State, unit: Unit) -> bool:
 @dataclass(frozen=True, slots=True)
 class Amounts:
     collateral: int
+    converted: int
     upnl: int
     im: int
     mm: int
@@ -132,12 +142,12 @@ class Amounts:
     @property
     def transferable(self) -> int:
         """What may move into a block (C2)."""
-        return max(0, min(self.free, self.collateral))
+        return max(0, self.payable)
 
     @property
     def payable(self) -> int:
         """What a 306 shows as available for a transfer; it may be negative."""
-        return min(self.free, self.collateral)
+        return min(self.free, self.converted)
 
 
 def leg_im(market: Market, leg: Leg, leverage: int) -> int:
@@ -171,8 +181,8 @@ def amounts(state: State, unit: Unit) -> Amounts:
         mm += part_up(notional, market.terms.maintenance_rate(abs(leg.qty)))
         fr += part_up(notional, market.terms.fee_reserve)
     cut = haircut(state, unit)
-    return Amounts(collateral(state, unit), upnl, im + cut, mm + ceil_div(cut, 2), fr,
-                   order_margin(state, unit))
+    return Amounts(collateral(state, unit), converted(state, unit), upnl, im + cut,
+                   mm + ceil_div(cut, 2), fr, order_margin(state, unit))
 
 
 def withdrawable_usd(state: State, unit: Unit) -> int:
@@ -211,7 +221,8 @@ def removable(state: State, unit: Unit) -> int:
     leg = unit.legs[unit.contract]
     if not leg.qty:
         return unit.cash
-    if upnl_of(state.markets[unit.contract], leg.qty, leg.cost0) <= 0:
+    profit = upnl_of(state.markets[unit.contract], leg.qty, leg.cost0)
+    if profit <= 0 and state.venue.removal != Policy.REMOVAL_FREE:
         return 0
     return releasable(state, unit)
 

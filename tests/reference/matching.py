@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .book import next_maker
-from .codes import BlockState, Code, Done, Ev, Exec, Fill, Reason, Stp
+from .codes import BlockState, Code, Done, Ev, Exec, Fill, Policy, Reason, Stp
 from .margin import is_solvent, meets_maintenance, releasable
 from .posting import (
     charge_trade_fee,
@@ -17,7 +17,7 @@ from .posting import (
     slice_to_position,
 )
 from .reserves import end_order, order_rate, remove_order, slice_of, spend
-from .state import Change, Leg, Order, State
+from .state import Change, Leg, Order, State, Unit
 from .units import ceil_div, floor_div, part_up
 
 BOOK_RAN_OUT = 0
@@ -160,17 +160,27 @@ def clear_closing(state: State, order: Order, lots: int, money: Money, is_taker:
     if leg.qty == 0:
         if unit.is_block:
             return_everything(state, unit, order.order_id)
-        position_ended(state, order, is_taker)
-    elif order.exec_flags & Exec.RELEASE_MARGIN:
+        position_ended(state, unit, order.contract, order, is_taker)
+    elif releases_margin(state, order):
         asked = floor_div(cash_before * lots, held_before)
         return_position_cash(state, unit, max(0, min(asked, releasable(state, unit))),
                              order.order_id)
 
 
-def position_ended(state: State, order: Order, is_taker: bool) -> None:
-    """A flat unit's orders lose the lots that could only reduce; a block with orders is PENDING."""
-    unit = state.unit_of(order)
-    for other in state.orders_of(unit, order.contract):
+def releases_margin(state: State, order: Order) -> bool:
+    """I10: where it was asked for, or always (policy partial_close)."""
+    return bool(order.exec_flags & Exec.RELEASE_MARGIN) or (
+        order.isolation_id > 0
+        and state.venue.partial_close == Policy.PARTIAL_CLOSE_PROPORTIONAL)
+
+
+def position_ended(state: State, unit: Unit, contract: int, order: Order | None = None,
+                   is_taker: bool = False) -> None:
+    """A flat unit's orders lose the lots that could only reduce; a block with orders is PENDING.
+
+    `order` is the one whose fill ended the position, if one did.
+    """
+    for other in state.orders_of(unit, contract):
         if (is_taker and other is order) or other.unreserved == 0:
             continue
         if other.reserved == 0:
@@ -179,12 +189,12 @@ def position_ended(state: State, order: Order, is_taker: bool) -> None:
                 end_order(state, other, Done.REDUCE_ONLY)
             continue
         other.left = other.reserved
-        state.emit_unit(Ev.AMENDED, unit, order.contract, order_id=other.order_id,
+        state.emit_unit(Ev.AMENDED, unit, contract, order_id=other.order_id,
                         price_ticks=other.price, qty_lots=other.left, amount_units=other.reserve)
     if unit.is_block:
         unit.state = BlockState.PENDING
         if any(o.left for o in state.orders_of(unit) if not (o is order and o.reserved == 0)):
-            state.emit_unit(Ev.BLOCK_PENDING, unit, order.contract)
+            state.emit_unit(Ev.BLOCK_PENDING, unit, contract)
 
 
 # ---- the walk

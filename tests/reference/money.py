@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codes import Code, Currency, Ev, Profile, Reason
+from .codes import Code, Currency, Ev, Policy, Profile, Reason
 from .margin import withdrawable_usd, withdrawable_usdc
 from .posting import deposit, post_cash, post_fund, post_usdc, withdraw
 from .records import Command
@@ -39,7 +39,19 @@ def deposit_money(state: State, c: Command) -> None:
         raise Refused(Code.NO_MARK_PRICE)
     require_countable(state, c)
     deposit(state, c.currency, c.amount_units)
-    post_money(state, state.main(c.account), c.currency, c.amount_units, Reason.DEPOSIT)
+    main = state.main(c.account)
+    post_money(state, main, c.currency, c.amount_units, Reason.DEPOSIT)
+    if c.currency == Currency.USD and state.venue.deficit == Policy.DEFICIT_RECEIVABLE:
+        pay_debt(state, main, c.amount_units)
+
+
+def pay_debt(state: State, main: Unit, amount: int) -> None:
+    """Policy deficit: what the fund paid for the owner is due as soon as money comes."""
+    account = state.accounts[main.account]
+    paid = min(amount, account.deficit)
+    account.deficit -= paid
+    post_cash(state, main, -paid, Reason.INSURANCE_FUND)
+    post_fund(state, paid, Reason.INSURANCE_FUND)
 
 
 def post_money(state: State, main: Unit, currency: int, amount: int, reason: int) -> None:

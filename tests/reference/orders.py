@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .book import next_maker, rest_order
-from .codes import Code, Done, Ev, Exec, MarketState, OrderType, Side, Stp, Tif
+from .codes import Code, Done, Ev, Exec, MarketState, OrderType, Policy, Side, Stp, Tif
 from .eligibility import require_eligible
 from .margin import amounts, meets_initial, notional_of, side_reserves
 from .matching import BOTH_END, OrderTaker, walk
@@ -304,6 +304,8 @@ def reserve_for(state: State, market: Market, unit: Unit | None, t: Ticket) -> R
         return Reservation()
     resting = [o for o in state.orders_of(unit, t.contract) if o.side == t.side] if unit else []
     raising = max(0, t.lots - max(0, held - sum(o.unreserved for o in resting)))
+    if raising and held and unit is not None and unit.is_block:
+        raising = cut_flip(state, t, raising)
     if not raising:
         return Reservation()
     same_side = abs(qty) if qty * t.sign > 0 else 0
@@ -318,11 +320,25 @@ def reserve_for(state: State, market: Market, unit: Unit | None, t: Ticket) -> R
     return Reservation(raising, size, need, extra)
 
 
+def cut_flip(state: State, t: Ticket, raising: int) -> int:
+    """I12, policy isolated_flip: whether an order of a block may go beyond its position."""
+    if state.venue.isolated_flip == Policy.FLIP_REJECT:
+        raise Refused(Code.MARGIN_WITHOUT_RISK)
+    if state.venue.isolated_flip == Policy.FLIP_CLIP:
+        t.lots -= raising
+        if t.lots == 0:
+            raise Refused(Code.REDUCE_ONLY_REJECTED)
+        return 0
+    return raising
+
+
 def check_risk(state: State, market: Market, unit: Unit | None, t: Ticket,
                r: Reservation) -> None:
     """Steps 10 to 12, for orders that raise risk."""
     amount = t.explicit or r.need
-    require_eligible(state, t.account, t.contract, isolated=t.is_isolated, leverage=t.leverage,
+    # A main account that set no leverage trades at the contract's maximum.
+    leverage = t.leverage or market.terms.terms.max_leverage
+    require_eligible(state, t.account, t.contract, isolated=t.is_isolated, leverage=leverage,
                      amount=amount if t.is_isolated else 0)
     main = state.main(t.account)
     if not t.is_isolated and not meets_initial(state, main):

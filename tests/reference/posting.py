@@ -26,15 +26,15 @@ def post_cash(state: State, unit: Unit, amount: int, reason: int, contract: int 
                     amount_units=amount, balance_units=unit.cash)
 
 
-def post_order_cash(state: State, unit: Unit, amount: int, order_id: int) -> None:
+def post_order_cash(state: State, unit: Unit, amount: int, order_id: int,
+                    reason: int = Reason.ISOLATED_TRANSFER) -> None:
     """The money that a block holds for its orders."""
     if amount == 0:
         return
     unit.order_cash += amount
     state.touch(unit)
-    state.emit_unit(Ev.BALANCE, unit, unit.contract, reason=Reason.ISOLATED_TRANSFER,
-                    order_id=order_id, ledger=Ledger.BLOCK_ORDER, amount_units=amount,
-                    balance_units=unit.order_cash)
+    state.emit_unit(Ev.BALANCE, unit, unit.contract, reason=reason, order_id=order_id,
+                    ledger=Ledger.BLOCK_ORDER, amount_units=amount, balance_units=unit.order_cash)
 
 
 def post_usdc(state: State, unit: Unit, amount: int, reason: int) -> None:

@@ -115,6 +115,25 @@ class VenueTerms:
     order_capacity: int = 16384
     page_capacity: int = 64
     timers_per_command: int = 16
+    haircut_in: int = 0
+    block_collateral: int = 0
+    removal: int = 0
+    partial_close: int = 0
+    isolated_flip: int = 0
+    liquidation_limit: int = 0
+    order_margin_in_liquidation: int = 0
+    backstop: int = 0
+    adl_rank: int = 0
+    adl_price: int = 0
+    surplus_to: int = 0
+    deficit: int = 0
+    socialize_by: int = 0
+    socialized_loss: int = 0
+    unlock_requires: int = 0
+    unlock_at: int = 0
+    fund_by_contract: int = 0
+    spare: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0)
+    cover_limit_units: int = 0
 
 
 def from_row(kind: type, row: Any) -> Any:

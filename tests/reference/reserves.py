@@ -100,7 +100,7 @@ def end_order(state: State, order: Order, reason: int) -> None:
     state.emit_unit(Ev.CANCELLED, unit, order.contract, order_id=order.order_id, reason=reason,
                     qty_lots=order.left, price_ticks=order.price)
     remove_order(state, order)
-    if unit.is_block:
+    if unit.is_block and not unit.forfeits:
         return_order_cash(state, unit, order.reserve, order.order_id)
 
 

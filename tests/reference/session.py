@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .codes import Code, Done, Ev, Reason
-from .liquidation import remainder_to_fund, run_rounds
+from .closing import remainder_to_fund
+from .codes import Code, Done, Ev, Policy, Reason
+from .liquidation import run_rounds
 from .margin import upnl_of
 from .posting import cover_negative_usd, post_cash, post_fund, post_inventory
 from .records import Command
@@ -71,7 +72,7 @@ def settle_session(state: State, c: Command) -> None:
             cover_negative_usd(state, unit)
         if unit.cash < 0:
             remainder_to_fund(state, unit)
-    uncovered = max(0, -state.fund[0])
+    uncovered = uncovered_loss(state)
     share_loss(state, uncovered)
     settle_profits(state, uncovered)
     state.emit_venue(Ev.SESSION_SETTLED, qty_lots=state.session, amount_units=uncovered,
@@ -104,6 +105,7 @@ def roll(state: State) -> None:
 
 def post_fund_from_inventory(state: State) -> None:
     amount = state.inventory_cash
+    state.paid += max(0, -amount)
     post_inventory(state, -amount, Reason.INSURANCE_FUND)
     post_fund(state, amount, Reason.INSURANCE_FUND)
 
@@ -111,29 +113,62 @@ def post_fund_from_inventory(state: State) -> None:
 # ---- uncovered loss (S4)
 
 
+def uncovered_loss(state: State) -> int:
+    """What the fund lacks, or paid beyond its limit (S1): the larger of the two."""
+    limit = state.venue.cover_limit_units
+    if limit:
+        state.excess += max(0, state.paid - limit)
+    state.paid = 0
+    return max(0, state.excess, -state.fund[0])
+
+
+def winners(state: State) -> list[tuple[list[Unit], int]]:
+    """Who gained in the session, as units or as traders, in the order of ties."""
+    units = sorted(state.units.values(), key=lambda u: u.order)
+    groups = [[unit] for unit in units]
+    if state.venue.socialize_by == Policy.BY_TRADER:
+        groups = [state.units_of(account) for account in sorted(state.accounts)]
+    gains = [(group, sum(unit.session_pnl for unit in group)) for group in groups]
+    return [(group, profit) for group, profit in gains if profit > 0]
+
+
+def parts_of(state: State, loss: int, profits: list[int]) -> list[int]:
+    """Each winner's part: a hundredth of its profit if that is enough, else pro rata."""
+    total = sum(profits)
+    hundredths = [ceil_div(profit, 100) for profit in profits]
+    if state.venue.socialized_loss == Policy.ONE_PERCENT and sum(hundredths) >= loss:
+        return hundredths
+    if loss >= total:
+        return profits
+    parts = [floor_div(loss * profit, total) for profit in profits]
+    by_remainder = sorted(range(len(profits)),
+                          key=lambda i: (parts[i] * total - loss * profits[i], i))
+    for i in by_remainder[: loss - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
 def shares_of(state: State, loss: int) -> list[tuple[Unit, int]]:
-    """Each winner's part of the loss, by session profit; largest remainders take the odd units."""
-    winners = [u for u in state.units_by_account() if u.session_pnl > 0]
-    profits = sum(u.session_pnl for u in winners)
-    if loss >= profits:
-        return [(u, u.session_pnl) for u in winners]
-    shares = {u.key: floor_div(loss * u.session_pnl, profits) for u in winners}
-    remainders = {u.key: loss * u.session_pnl - shares[u.key] * profits for u in winners}
-    odd = loss - sum(shares.values())
-    by_remainder = sorted(winners, key=lambda u: (-remainders[u.key], u.order))
-    for unit in by_remainder[:odd]:
-        shares[unit.key] += 1
-    return [(u, shares[u.key]) for u in winners]
+    """Of each unit that pays, by account: main first, then its blocks, each from its own profit."""
+    groups = winners(state)
+    shares = []
+    for (group, _), part in zip(groups, parts_of(state, loss, [p for _, p in groups]), strict=True):
+        for unit in group:
+            own = min(part, max(0, unit.session_pnl))
+            shares.append((unit, own))
+            part -= own
+    return sorted(shares, key=lambda share: share[0].key)
 
 
 def share_loss(state: State, loss: int) -> None:
-    """The shares sum to the loss exactly, unless all profits together are less: then it carries."""
+    """What all profits together do not pay is carried to the next session."""
     state.carried = 0
     if not loss:
         return
     shares = shares_of(state, loss)
     paid = sum(share for _, share in shares)
-    state.carried = loss - paid
+    state.carried = max(0, loss - paid)
+    state.excess = max(0, state.excess - paid)
     state.emit_venue(Ev.LOSS_UNCOVERED, amount_units=loss, balance_units=state.carried)
     for unit, share in shares:
         pay_share(state, unit, share)
@@ -156,9 +191,12 @@ def pay_share(state: State, unit: Unit, share: int) -> None:
 def settle_profits(state: State, loss: int) -> None:
     """Profits are free when the fund is above 0, or when the loss was shared in full."""
     units = state.units_by_account()
-    is_free = state.fund[0] > 0 or (loss > 0 and state.carried == 0)
-    profits = sum(unit.lock for unit in units)
+    least = 0 if state.venue.unlock_requires == Policy.UNLOCK_NONNEGATIVE else 1
+    is_free = state.carried == 0 and (state.fund[0] >= least or loss > 0)
+    is_late = state.venue.unlock_at == Policy.UNLOCK_AT_NEXT
+    amount = sum(unit.kept if is_free and is_late else unit.lock for unit in units)
     for unit in units:
-        unit.kept = 0 if is_free else unit.lock
+        fresh = max(0, unit.session_pnl)
+        unit.kept = (fresh if is_late else 0) if is_free else unit.lock
         unit.session_pnl = 0
-    state.emit_venue(Ev.PROFIT_UNLOCKED if is_free else Ev.PROFIT_LOCKED, amount_units=profits)
+    state.emit_venue(Ev.PROFIT_UNLOCKED if is_free else Ev.PROFIT_LOCKED, amount_units=amount)

@@ -11,7 +11,9 @@ from .state import Leg, Market, Order, State, Unit
 
 def dump(state: State) -> dict[str, Any]:
     units = list(state.units.values())
+    cover = {"paid_units": state.paid, "excess_units": state.excess}
     return {
+        **(cover if state.venue.cover_limit_units else {}),
         "time_ns": state.time_ns,
         "seq": state.seq,
         "session": state.session,

@@ -111,8 +111,8 @@ class Leg(Recorded):
 class Unit(Recorded):
     """A main account (isolation_id 0) or an isolated block."""
 
-    __slots__ = ("account", "cash", "contract", "is_block", "isolation_id", "kept", "key", "legs",
-                 "leverage", "margin_call", "order_cash", "session_pnl", "state")
+    __slots__ = ("account", "cash", "contract", "forfeits", "is_block", "isolation_id", "kept",
+                 "key", "legs", "leverage", "margin_call", "order_cash", "session_pnl", "state")
 
     account: int
     isolation_id: int
@@ -126,6 +126,7 @@ class Unit(Recorded):
     session_pnl: int
     kept: int
     margin_call: int
+    forfeits: int  # its orders end without their money: it is being liquidated
     legs: Table[int, Leg]
 
     def __init__(self, journal: Journal, account: int, isolation_id: int = 0,
@@ -134,7 +135,8 @@ class Unit(Recorded):
             journal, account=account, isolation_id=isolation_id, key=(account, isolation_id),
             is_block=isolation_id != 0, contract=contract, leverage=leverage,
             state=BlockState.PENDING if isolation_id else BlockState.MAIN,
-            cash=0, order_cash=0, session_pnl=0, kept=0, margin_call=0, legs=Table(journal))
+            cash=0, order_cash=0, session_pnl=0, kept=0, margin_call=0, forfeits=0,
+            legs=Table(journal))
         if isolation_id:
             self.legs[contract] = Leg(journal, contract, leverage)
 
@@ -250,12 +252,31 @@ class Change:
     cash_delta: int
 
 
+#: Policy -> the largest value that the venue knows (block_collateral and sub-funds: only 0).
+LARGEST_POLICY = {
+    "haircut_in": 1, "block_collateral": 0, "removal": 1, "partial_close": 1, "isolated_flip": 2,
+    "liquidation_limit": 1, "order_margin_in_liquidation": 1, "backstop": 1, "adl_rank": 2,
+    "adl_price": 1, "surplus_to": 1, "deficit": 1, "socialize_by": 1, "socialized_loss": 1,
+    "unlock_requires": 1, "unlock_at": 1, "fund_by_contract": 0,
+}
+
+
+def validate(terms: VenueTerms) -> None:
+    """Policies that the venue does not know are refused before the first command."""
+    for name, largest in LARGEST_POLICY.items():
+        if not 0 <= getattr(terms, name) <= largest:
+            raise ValueError(f"venue refused: {name} is 0 to {largest}")
+    if any(terms.spare) or terms.cover_limit_units < 0:
+        raise ValueError("venue refused: spare bytes are 0, a cover limit is not negative")
+
+
 class State(Recorded):
     """The whole venue: scalars, accounts, units, orders, markets, events of the command."""
 
-    __slots__ = ("accounts", "carried", "conversion", "deposits", "done", "events", "fees", "fund",
-                 "index", "inventory_cash", "markets", "next_isolation_id", "orders", "seq",
-                 "session", "time_ns", "touched", "units", "venue", "withdrawals")
+    __slots__ = ("accounts", "carried", "conversion", "deposits", "done", "events", "excess",
+                 "fees", "fund", "index", "inventory_cash", "markets", "next_isolation_id",
+                 "orders", "paid", "seq", "session", "time_ns", "touched", "units", "venue",
+                 "withdrawals")
 
     venue: VenueTerms
     seq: int
@@ -269,6 +290,8 @@ class State(Recorded):
     deposits: tuple[int, int]
     withdrawals: tuple[int, int]
     carried: int
+    paid: int    # by the fund for negative cash, in this session (S1)
+    excess: int  # of what it paid over its limit, still to be shared
     inventory_cash: int
     accounts: Table[int, Account]
     units: Table[Key, Unit]
@@ -280,16 +303,15 @@ class State(Recorded):
     done: set[Key]
 
     def __init__(self, terms: VenueTerms) -> None:
+        validate(terms)
         journal = Journal()
         opening = tuple(terms.fund_opening_units)
         super().__init__(
             journal, venue=terms, seq=0, time_ns=0, session=1, next_isolation_id=1, index=0,
             fund=opening, fees=0, conversion=(0, 0), deposits=opening, withdrawals=(0, 0),
-            carried=0, inventory_cash=0, accounts=Table(journal), units=Table(journal),
-            orders=Table(journal), markets=[], events=[], touched=set(), done=set())
-
-    def emit(self, kind: int, **values: int) -> None:
-        self.events.append(Event(self.seq, kind, **values))
+            carried=0, paid=0, excess=0, inventory_cash=0, accounts=Table(journal),
+            units=Table(journal), orders=Table(journal), markets=[], events=[], touched=set(),
+            done=set())
 
     def emit_unit(self, kind: int, unit: Unit, contract: int = NO_CONTRACT, **values: int) -> None:
         self.events.append(Event(self.seq, kind, unit.account, contract, unit.isolation_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
+E3 = 10**3
 E4 = 10**4
 E6 = 10**6
 E9 = 10**9
