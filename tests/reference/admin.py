@@ -28,6 +28,9 @@ def set_mark(state: State, c: Command) -> None:
 
 def set_index(state: State, c: Command) -> None:
     """A4: the index of USDC concerns every main account that has some."""
+    if c.currency == 0:
+        set_contract_index(state, c)
+        return
     if c.currency != Currency.USDC:
         raise Refused(Code.INVALID_CURRENCY)
     if not 1 <= c.mark_ticks <= LARGEST_INDEX_E6:
@@ -35,6 +38,15 @@ def set_index(state: State, c: Command) -> None:
     state.index = c.mark_ticks
     state.emit_venue(Ev.INDEXED, price_ticks=c.mark_ticks)
     touch_failing(state, [state.main(a) for a in state.accounts if state.accounts[a].usdc])
+
+
+def set_contract_index(state: State, c: Command) -> None:
+    """What conditional orders may look at (O1); it moves nothing else."""
+    market = state.markets[c.contract]
+    if not 1 <= c.mark_ticks <= market.terms.max_mark:
+        raise Refused(Code.INVALID_ARGUMENT)
+    market.index = c.mark_ticks
+    state.emit_venue(Ev.INDEXED, c.contract, price_ticks=c.mark_ticks)
 
 
 def set_eligibility(state: State, c: Command) -> None:

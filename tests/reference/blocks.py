@@ -62,7 +62,7 @@ def lower_main(state: State, main: Unit, leg: Leg, leverage: int) -> None:
     change_leverage(state, main, leg, leverage)
     for order in orders:
         order.reserve = reserve_at_leverage(state, order, leverage)
-        order.leverage = leverage
+        order.leverage = 0 if order.trigger_type else leverage
 
 
 def lower_block(state: State, block: Unit, leg: Leg, leverage: int, tops_up: bool) -> None:
@@ -81,7 +81,7 @@ def lower_block(state: State, block: Unit, leg: Leg, leverage: int, tops_up: boo
     fund_position(state, block, for_position)
     for order in orders:
         more = for_orders[order.order_id]
-        order.leverage = leverage
+        order.leverage = 0 if order.trigger_type else leverage
         order.reserve += more
         fund_orders(state, block, more, order.order_id)
 

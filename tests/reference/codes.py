@@ -18,6 +18,7 @@ class Kind:
     ADD_MARGIN = 7
     REMOVE_MARGIN = 8
     WITHDRAW = 9
+    CANCEL_ALL_AFTER = 10
     OPEN_ACCOUNT = 16
     DEPOSIT = 17
     ADMIN_FIRST = 32
@@ -34,6 +35,10 @@ class Kind:
 class OrderType:
     LIMIT = 1
     MARKET = 2
+    STOP_LOSS = 3
+    STOP_LIMIT = 4
+    TAKE_PROFIT = 5
+    TAKE_PROFIT_LIMIT = 6
 
 
 class Tif:
@@ -50,6 +55,7 @@ class Exec:
     ISOLATED_MARGIN = 4
     AUTO_TOP_UP = 8
     RELEASE_MARGIN = 16
+    SMART_POST_ONLY = 32
 
 
 class Stp:
@@ -65,6 +71,9 @@ class Scope:
     ISOLATED = 2
     FUNDING_NOW = 0
     FUNDING_AT_SETTLEMENT = 1
+    TRIGGER_MARK = 0
+    TRIGGER_INDEX = 1
+    TRIGGER_LAST = 2
 
 
 class Currency:
@@ -146,6 +155,8 @@ class Ev:
     MARKET_STATE_SET = 25
     CONTRACT_ADDED = 26
     DELEVERAGED = 27
+    TRIGGERED = 28
+    CANCEL_AFTER_SET = 29
 
 
 class Reason:
@@ -189,6 +200,9 @@ class Done:
     LIQUIDATION = 8
     ELIGIBILITY = 9
     SOCIALIZED = 10
+    TRIGGER = 11
+    LINKED = 12
+    DEAD_MAN = 13
 
 
 class Fill:
@@ -216,6 +230,7 @@ class Code:
     INVALID_TIME_IN_FORCE = 221
     STALE_MARK_PRICE = 222
     INVALID_LEVERAGE = 226
+    INVALID_TRIGGER = 229
     ACCOUNT_IN_MARGIN_CALL = 301
     EXCEEDS_ACCOUNT_NOTIONAL = 303
     IMMEDIATE_LIQUIDATION = 304

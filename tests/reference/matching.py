@@ -16,7 +16,7 @@ from .posting import (
     return_position_cash,
     slice_to_position,
 )
-from .reserves import end_order, order_rate, remove_order, slice_of, spend
+from .reserves import end_linked, end_order, order_rate, remove_order, slice_of, spend
 from .state import Change, Leg, Order, State, Unit
 from .units import ceil_div, floor_div, part_up
 
@@ -120,6 +120,7 @@ def clear_order(state: State, order: Order, lots: int, price: int, is_taker: boo
         clear_opening(state, order, lots, money)
     if order.left == 0 and not is_taker:
         remove_order(state, order)
+        end_linked(state, order)
 
 
 def clear_opening(state: State, order: Order, lots: int, money: Money) -> None:
@@ -181,7 +182,10 @@ def position_ended(state: State, unit: Unit, contract: int, order: Order | None 
     `order` is the one whose fill ended the position, if one did.
     """
     for other in state.orders_of(unit, contract):
-        if (is_taker and other is order) or other.unreserved == 0:
+        if (is_taker and other is order) or other.order_id not in state.orders:
+            continue
+        if other.unreserved == 0 or (other.trigger_type
+                                     and not other.exec_flags & Exec.REDUCE_ONLY):
             continue
         if other.reserved == 0:
             # A maker that is just used up leaves without a word.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .book import next_maker, rest_order
+from .book import best_price, next_maker, reaches, rest_order
 from .codes import Code, Done, Ev, Exec, MarketState, OrderType, Policy, Side, Stp, Tif
 from .eligibility import require_eligible
 from .margin import amounts, meets_initial, notional_of, side_reserves
@@ -22,6 +22,16 @@ STOP_REASONS = {
     Code.BEYOND_BANKRUPTCY: Done.MAINTENANCE,
     Code.REDUCE_ONLY_REJECTED: Done.REDUCE_ONLY,
 }
+
+
+#: What a conditional order becomes when it is triggered.
+BECOMES = {
+    OrderType.STOP_LOSS: OrderType.MARKET,
+    OrderType.STOP_LIMIT: OrderType.LIMIT,
+    OrderType.TAKE_PROFIT: OrderType.MARKET,
+    OrderType.TAKE_PROFIT_LIMIT: OrderType.LIMIT,
+}
+PASSIVE = Exec.POST_ONLY | Exec.SMART_POST_ONLY
 
 
 @dataclass(slots=True)
@@ -46,6 +56,10 @@ class Ticket:
     filled: int = 0
     is_amended: bool = False
     is_whole_position: bool = False
+    link: int = 0
+    trigger_type: int = 0
+    trigger_price: int = 0
+    trigger_by: int = 0
 
     @property
     def sign(self) -> int:
@@ -75,32 +89,43 @@ class Reservation:
 
 def new_order(state: State, c: Command) -> None:
     check_form(state, c)
-    is_limit = c.order_type == OrderType.LIMIT
-    place(state, Ticket(
-        state.seq, c.account, c.contract, c.side, c.order_type, c.price_ticks, c.qty_lots,
-        c.time_in_force or (Tif.GTC if is_limit else Tif.IOC), c.exec_flags, c.stp, c.expiry_ns,
-        c.client_order_id, c.isolation_id, c.leverage, c.isolated_margin_units))
+    order_type = BECOMES.get(c.order_type, c.order_type)
+    ticket = Ticket(
+        state.seq, c.account, c.contract, c.side, order_type, c.price_ticks, c.qty_lots,
+        c.time_in_force or (Tif.GTC if order_type == OrderType.LIMIT else Tif.IOC), c.exec_flags,
+        c.stp, c.expiry_ns, c.client_order_id, c.isolation_id, c.leverage,
+        c.isolated_margin_units, link=c.order_id)
+    if order_type == c.order_type:
+        place(state, ticket)
+        return
+    ticket.trigger_type, ticket.trigger_by = c.order_type, c.scope
+    ticket.trigger_price = c.trigger_price_ticks
+    place_dormant(state, ticket)
 
 
 def check_form(state: State, c: Command) -> None:
     """Step 1."""
     if c.side not in (Side.BUY, Side.SELL):
         raise Refused(Code.INVALID_SIDE)
-    if c.order_type not in (OrderType.LIMIT, OrderType.MARKET):
+    order_type = BECOMES.get(c.order_type, c.order_type)
+    if order_type not in (OrderType.LIMIT, OrderType.MARKET):
         raise Refused(Code.INVALID_ORDER_TYPE)
-    is_limit = c.order_type == OrderType.LIMIT
+    is_limit = order_type == OrderType.LIMIT
     allowed = (Tif.NONE, Tif.GTC, Tif.IOC, Tif.FOK, Tif.GTD) if is_limit else (Tif.NONE, Tif.IOC)
     is_dated = c.time_in_force == Tif.GTD
     date_fits = c.expiry_ns > state.time_ns if is_dated else c.expiry_ns == 0
     if c.time_in_force not in allowed or not date_fits:
         raise Refused(Code.INVALID_TIME_IN_FORCE)
     rests = is_limit and c.time_in_force in (Tif.NONE, Tif.GTC, Tif.GTD)
-    known = Exec.POST_ONLY | Exec.REDUCE_ONLY | Exec.ISOLATED_MARGIN
-    if c.exec_flags & ~known or (c.exec_flags & Exec.POST_ONLY and not rests):
+    passive = c.exec_flags & (Exec.POST_ONLY | Exec.SMART_POST_ONLY)
+    known = PASSIVE | Exec.REDUCE_ONLY | Exec.ISOLATED_MARGIN
+    if c.exec_flags & ~known or (passive and not rests) or passive == PASSIVE:
         raise Refused(Code.INVALID_EXEC_INST)
     is_isolated = c.exec_flags & Exec.ISOLATED_MARGIN
     has_isolated_fields = c.isolation_id or c.leverage or c.isolated_margin_units
-    if c.stp > Stp.BOTH or c.isolated_margin_units < 0 or (has_isolated_fields and not is_isolated):
+    is_explicit_trigger = c.isolated_margin_units and order_type != c.order_type
+    if (c.stp > Stp.BOTH or c.isolated_margin_units < 0 or is_explicit_trigger
+            or (has_isolated_fields and not is_isolated)):
         raise Refused(Code.INVALID_ARGUMENT)
 
 
@@ -152,6 +177,8 @@ def amend(state: State, c: Command) -> None:
     order = live_order(state, c)
     if c.price_ticks == 0 and c.qty_lots == 0:
         raise Refused(Code.INVALID_ARGUMENT)
+    if order.trigger_type:
+        raise Refused(Code.INVALID_ORDER_TYPE)
     total_now = order.filled + order.left
     price, total = c.price_ticks or order.price, c.qty_lots or total_now
     if total <= order.filled:
@@ -182,10 +209,13 @@ def requeue(state: State, order: Order, price: int, total: int) -> None:
     remove_order(state, order)
     if unit.is_block:
         return_order_cash(state, unit, order.reserve, order.order_id)
+    if order.link:
+        state.orders[order.link].link = 0
     place(state, Ticket(
         order.order_id, order.account, order.contract, order.side, OrderType.LIMIT, price,
         total - order.filled, order.time_in_force, order.exec_flags, order.stp, order.expiry_ns,
-        order.client_order_id, order.isolation_id, filled=order.filled, is_amended=True))
+        order.client_order_id, order.isolation_id, filled=order.filled, is_amended=True,
+        link=order.link))
 
 
 def emit_amended(state: State, order: Order) -> None:
@@ -201,18 +231,103 @@ def place(state: State, t: Ticket) -> None:
     check_size(market, t)
     check_price(market, t)
     check_market(state, market, t)
-    if t.client_order_id and any(o.client_order_id == t.client_order_id
-                                 for o in state.account_orders(t.account)):
-        raise Refused(Code.DUPLICATE_CLIENT_ORDER_ID)
+    check_client_id(state, t)
+    slide(market, t)
     check_band(market, t)
     unit = find_unit(state, t)
+    check_link(state, unit, t)
     reservation = reserve_for(state, market, unit, t)
     if t.explicit and not reservation.lots:
         raise Refused(Code.MARGIN_WITHOUT_RISK)
     if reservation.lots:
         check_risk(state, market, unit, t, reservation)
     check_room(state, market, unit, t)
-    match(state, accept(state, market, unit, t, reservation))
+    match(state, accept(state, market, unit, t, reservation), t.link)
+
+
+def place_dormant(state: State, t: Ticket) -> None:
+    """A conditional order waits outside the book and holds no money; the band waits with it."""
+    market = state.markets[t.contract]
+    check_size(market, t)
+    check_price(market, t)
+    largest = market.terms.terms.max_price_ticks
+    if not 1 <= t.trigger_price <= largest:
+        raise Refused(Code.INVALID_PRICE, price=min(max(t.trigger_price, 1), largest))
+    check_market(state, market, t)
+    check_client_id(state, t)
+    if t.is_isolated and not t.isolation_id:
+        raise Refused(Code.INVALID_ISOLATION_ID)
+    unit = find_unit(state, t)
+    assert unit is not None
+    check_link(state, unit, t)
+    leg = unit.legs.get(t.contract)
+    if t.exec_flags & Exec.REDUCE_ONLY and (leg is None or leg.qty * t.sign >= 0):
+        raise Refused(Code.REDUCE_ONLY_REJECTED)
+    t.leverage = 0
+    order = make_order(state, market, unit, t, Reservation())
+    if is_reached(market, order):
+        raise Refused(Code.INVALID_TRIGGER)
+    if len(state.account_orders(t.account)) >= state.venue.max_orders_per_account:
+        raise Refused(Code.EXCEEDS_MAX_ORDERS)
+    state.require_room(legs=int(leg is None), orders=1)
+    state.leg(unit, t.contract)
+    add_order(state, order)
+    emit_accepted(state, order)
+    link_orders(state, order, t.link)
+
+
+def is_reached(market: Market, order: Order) -> bool:
+    """Whether what a dormant order looks at stands at its trigger or beyond; never if unknown."""
+    k = market.terms.k
+    now = (market.mark, market.index, market.last_price * k)[order.trigger_by]
+    at = order.trigger_price * k
+    return now > 0 and (now >= at if order.rises else now <= at)
+
+
+def slide(market: Market, t: Ticket) -> None:
+    """SMART_POST_ONLY: a price that would take becomes the best that does not."""
+    opposite = Side.SELL if t.side == Side.BUY else Side.BUY
+    best = best_price(market, opposite)
+    if not t.exec_flags & Exec.SMART_POST_ONLY or best is None or not reaches(
+            t.side, t.price, best):
+        return
+    t.price = best - t.sign
+    try:
+        check_price(market, t)
+        check_band(market, t)
+    except Refused:
+        raise Refused(Code.POST_ONLY_WOULD_TAKE) from None
+
+
+def check_link(state: State, unit: Unit | None, t: Ticket) -> None:
+    """One cancels other: a live order of the same unit and contract that has no link yet."""
+    if not t.link:
+        return
+    other = state.orders.get(t.link)
+    if (unit is None or other is None or other.key != unit.key or other.contract != t.contract
+            or other.link):
+        raise Refused(Code.INVALID_ORDER_ID)
+
+
+def link_orders(state: State, order: Order, link: int) -> None:
+    """After the matching: whichever is gone takes the other along."""
+    if not link:
+        return
+    other = state.orders.get(link)
+    is_live = order.order_id in state.orders
+    if is_live and other is not None:
+        order.link, other.link = link, order.order_id
+    elif other is not None:
+        end_order(state, other, Done.LINKED)
+    elif is_live:
+        end_order(state, order, Done.LINKED)
+
+
+def check_client_id(state: State, t: Ticket) -> None:
+    """Step 5."""
+    if t.client_order_id and any(o.client_order_id == t.client_order_id
+                                 for o in state.account_orders(t.account)):
+        raise Refused(Code.DUPLICATE_CLIENT_ORDER_ID)
 
 
 def check_size(market: Market, t: Ticket) -> None:
@@ -302,7 +417,8 @@ def reserve_for(state: State, market: Market, unit: Unit | None, t: Ticket) -> R
         if not held:
             raise Refused(Code.REDUCE_ONLY_REJECTED)
         return Reservation()
-    resting = [o for o in state.orders_of(unit, t.contract) if o.side == t.side] if unit else []
+    resting = [o for o in state.orders_of(unit, t.contract)
+               if o.side == t.side and not o.trigger_type] if unit else []
     raising = max(0, t.lots - max(0, held - sum(o.unreserved for o in resting)))
     if raising and held and unit is not None and unit.is_block:
         raising = cut_flip(state, t, raising)
@@ -411,26 +527,35 @@ def accept(state: State, market: Market, unit: Unit | None, t: Ticket, r: Reserv
     is_new_block = unit is None
     if unit is None:
         unit = make_block(state, t)
-    amount = t.explicit or r.need
     state.leg(unit, t.contract)
-    order = Order(
+    order = make_order(state, market, unit, t, r)
+    add_order(state, order)
+    if t.is_amended:
+        emit_amended(state, order)
+    else:
+        emit_accepted(state, order)
+    if is_new_block:
+        state.emit_unit(Ev.BLOCK_PENDING, unit, t.contract)
+    if unit.is_block:
+        fund_orders(state, unit, order.reserve, t.order_id)
+    return order
+
+
+def make_order(state: State, market: Market, unit: Unit, t: Ticket, r: Reservation) -> Order:
+    return Order(
         state.journal, order_id=t.order_id, account=t.account, isolation_id=unit.isolation_id,
         contract=t.contract, side=t.side, price=t.price, left=t.lots, filled=t.filled,
         client_order_id=t.client_order_id, time_in_force=t.time_in_force,
         exec_flags=t.exec_flags, stp=t.stp, expiry_ns=t.expiry_ns, leverage=t.leverage,
         accept_mark=market.mark, size=r.size, reserved_total=r.lots, reserved_used=0,
-        reserve=amount, extra=r.extra, explicit=int(t.explicit > 0), resting=False)
-    add_order(state, order)
-    if t.is_amended:
-        emit_amended(state, order)
-    else:
-        state.emit_unit(Ev.ACCEPTED, unit, t.contract, order_id=t.order_id, price_ticks=t.price,
-                        qty_lots=t.lots, amount_units=amount)
-    if is_new_block:
-        state.emit_unit(Ev.BLOCK_PENDING, unit, t.contract)
-    if unit.is_block:
-        fund_orders(state, unit, amount, t.order_id)
-    return order
+        reserve=t.explicit or r.need, extra=r.extra, explicit=int(t.explicit > 0), resting=False,
+        link=0, trigger_type=t.trigger_type, trigger_price=t.trigger_price,
+        trigger_by=t.trigger_by)
+
+
+def emit_accepted(state: State, order: Order) -> None:
+    state.emit_unit(Ev.ACCEPTED, state.unit_of(order), order.contract, order_id=order.order_id,
+                    price_ticks=order.price, qty_lots=order.left, amount_units=order.reserve)
 
 
 def make_block(state: State, t: Ticket) -> Unit:
@@ -442,8 +567,13 @@ def make_block(state: State, t: Ticket) -> Unit:
     return block
 
 
-def match(state: State, order: Order) -> None:
-    """Step 14, and what becomes of the rest."""
+def match(state: State, order: Order, link: int) -> None:
+    """Step 14, what becomes of the rest, and the link."""
+    fill_or_rest(state, order)
+    link_orders(state, order, link)
+
+
+def fill_or_rest(state: State, order: Order) -> None:
     filled_before = order.filled
     stop = walk(state, order.contract, OrderTaker(state, order))
     if order.left == 0:
@@ -463,15 +593,3 @@ def match(state: State, order: Order) -> None:
         rest_order(state, order)
     else:
         end_order(state, order, Done.REST)
-
-
-# ---- timers (O6)
-
-
-def expire_due(state: State) -> None:
-    """GTD orders end by (time, id), so many a command."""
-    due = [o for o in state.orders.values()
-           if o.time_in_force == Tif.GTD and o.expiry_ns <= state.time_ns]
-    due.sort(key=lambda order: (order.expiry_ns, order.order_id))
-    for order in due[: state.venue.timers_per_command]:
-        end_order(state, order, Done.EXPIRED)

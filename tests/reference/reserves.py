@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from .book import take_out
-from .codes import Ev
+from .codes import Done, Ev
 from .posting import return_order_cash
 from .state import Order, State
 from .units import ceil_div
@@ -94,17 +94,32 @@ def remove_order(state: State, order: Order) -> None:
     state.touch(unit)
 
 
-def end_order(state: State, order: Order, reason: int) -> None:
-    """Cancel: the event, then the order's money."""
+def end_order(state: State, order: Order, reason: int, code: int = 0) -> None:
+    """Cancel: the event, then the order's money, then the order that it is linked with."""
     unit = state.unit_of(order)
     state.emit_unit(Ev.CANCELLED, unit, order.contract, order_id=order.order_id, reason=reason,
-                    qty_lots=order.left, price_ticks=order.price)
+                    qty_lots=order.left, price_ticks=order.price, code=code)
     remove_order(state, order)
     if unit.is_block and not unit.forfeits:
         return_order_cash(state, unit, order.reserve, order.order_id)
 
 
+    end_linked(state, order)
+
+
+def end_linked(state: State, order: Order) -> None:
+    """One cancels other; an order whose last lot is being filled is not cancelled."""
+    other = state.orders.get(order.link)
+    order.link = 0
+    if other is None:
+        return
+    other.link = 0
+    if other.left:
+        end_order(state, other, Done.LINKED)
+
+
 def end_orders(state: State, orders: list[Order], reason: int) -> None:
-    """Ascending id."""
+    """Ascending id; a link may have ended some of them already."""
     for order in sorted(orders, key=lambda o: o.order_id):
-        end_order(state, order, reason)
+        if order.order_id in state.orders:
+            end_order(state, order, reason)

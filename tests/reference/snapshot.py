@@ -39,6 +39,7 @@ def contract_row(market: Market) -> dict[str, Any]:
         "mark_ticks": market.mark,
         "mark_time_ns": market.mark_time_ns,
         "last_price_ticks": market.last_price,
+        "index_ticks": market.index,
         "state": market.state,
         "funding_rate_e9": market.funding_pending,
         "inventory_lots": market.inventory_qty,
@@ -70,6 +71,7 @@ def account_row(state: State, account: int) -> dict[str, Any]:
         "kept_units": main.kept,
         "margin_call": main.margin_call,
         "deficit_units": state.accounts[account].deficit,
+        "cancel_after_ns": state.accounts[account].cancel_after_ns,
         "legs": [leg_row(leg) for leg in legs if leg.qty or leg.leverage],
     }
 
@@ -112,4 +114,8 @@ def order_row(order: Order) -> dict[str, int]:
         "reserved": order.reserved,
         "leverage": order.leverage,
         "explicit": order.explicit,
+        "trigger_type": order.trigger_type,
+        "trigger_price": order.trigger_price,
+        "trigger_by": order.trigger_by,
+        "linked": order.link,
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from .codes import BlockState, Code, Side
+from .codes import BlockState, Code, OrderType, Side
 from .contract import Contract
 from .records import Event, VenueTerms
 from .units import NO_CONTRACT, NONE
@@ -160,8 +160,9 @@ class Order(Recorded):
 
     __slots__ = ("accept_mark", "account", "client_order_id", "contract", "exec_flags",
                  "expiry_ns", "explicit", "extra", "filled", "isolation_id", "left", "leverage",
-                 "order_id", "price", "reserve", "reserved_total", "reserved_used", "resting",
-                 "side", "size", "stp", "time_in_force")
+                 "link", "order_id", "price", "reserve", "reserved_total", "reserved_used",
+                 "resting", "side", "size", "stp", "time_in_force", "trigger_by", "trigger_price",
+                 "trigger_type")
 
     order_id: int
     account: int
@@ -177,6 +178,11 @@ class Order(Recorded):
     stp: int
     expiry_ns: int
     resting: bool
+    link: int  # the order that ends with this one, or 0
+    # While it is dormant: its type, the price that wakes it, and of what; else 0.
+    trigger_type: int
+    trigger_price: int
+    trigger_by: int
     # The reserve: MR' is the rate at `size` and `leverage`; price and mark as at acceptance.
     leverage: int
     accept_mark: int
@@ -201,6 +207,12 @@ class Order(Recorded):
         return self.left - self.reserved
 
     @property
+    def rises(self) -> bool:
+        """A dormant order fires on a rise of its reference, or on a fall."""
+        is_stop = self.trigger_type in (OrderType.STOP_LOSS, OrderType.STOP_LIMIT)
+        return is_stop == (self.side == Side.BUY)
+
+    @property
     def sign(self) -> int:
         return 1 if self.side == Side.BUY else -1
 
@@ -208,28 +220,30 @@ class Order(Recorded):
 class Account(Recorded):
     """What an owner has beside units: USDC, a profile, the ids of open blocks, a statistic."""
 
-    __slots__ = ("blocks", "deficit", "profile", "usdc")
+    __slots__ = ("blocks", "cancel_after_ns", "deficit", "profile", "usdc")
 
     usdc: int
     profile: int
     deficit: int
+    cancel_after_ns: int  # when all its orders end, 0: never
     blocks: tuple[int, ...]
 
     def __init__(self, journal: Journal) -> None:
-        super().__init__(journal, usdc=0, profile=0, deficit=0, blocks=())
+        super().__init__(journal, usdc=0, profile=0, deficit=0, cancel_after_ns=0, blocks=())
 
 
 class Market(Recorded):
     """The part of a contract that changes: mark, state, inventory, book."""
 
-    __slots__ = ("funding_pending", "inventory_cost", "inventory_qty", "last_price", "levels",
-                 "mark", "mark_time_ns", "number", "state", "terms")
+    __slots__ = ("funding_pending", "index", "inventory_cost", "inventory_qty", "last_price",
+                 "levels", "mark", "mark_time_ns", "number", "state", "terms")
 
     number: int
     terms: Contract
     mark: int
     mark_time_ns: int
     last_price: int
+    index: int  # the contract's own, on its mark grid; 0: none
     state: int
     funding_pending: int | None
     inventory_qty: int
@@ -238,7 +252,7 @@ class Market(Recorded):
 
     def __init__(self, journal: Journal, number: int, terms: Contract) -> None:
         super().__init__(journal, number=number, terms=terms, mark=0, mark_time_ns=0, last_price=0,
-                         state=0, funding_pending=None, inventory_qty=0, inventory_cost=0,
+                         index=0, state=0, funding_pending=None, inventory_qty=0, inventory_cost=0,
                          levels={Side.BUY: Table(journal), Side.SELL: Table(journal)})
 
 

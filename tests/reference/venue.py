@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import admin, blocks, money, orders, session
+from . import admin, blocks, money, orders, session, triggers
 from .codes import Code, Ev, Kind, MarketState, Profile, Scope
 from .contract import Contract
 from .liquidation import run_rounds
@@ -26,6 +26,7 @@ HANDLERS: dict[int, Handler] = {
     Kind.ADD_MARGIN: blocks.add_margin,
     Kind.REMOVE_MARGIN: blocks.remove_margin,
     Kind.WITHDRAW: money.withdraw_money,
+    Kind.CANCEL_ALL_AFTER: triggers.cancel_all_after,
     Kind.OPEN_ACCOUNT: money.open_account,
     Kind.DEPOSIT: money.deposit_money,
     Kind.MARK: admin.set_mark,
@@ -44,7 +45,7 @@ USED: dict[int, set[str]] = {
     Kind.NEW_ORDER: {
         "account", "contract", "side", "order_type", "time_in_force", "exec_flags", "stp",
         "price_ticks", "qty_lots", "client_order_id", "isolation_id", "leverage", "expiry_ns",
-        "isolated_margin_units"},
+        "isolated_margin_units", "order_id"},
     Kind.CANCEL: {"account", "order_id", "client_order_id"},
     Kind.AMEND: {"account", "order_id", "client_order_id", "price_ticks", "qty_lots"},
     Kind.CANCEL_ALL: {"account", "contract", "scope"},
@@ -55,6 +56,7 @@ USED: dict[int, set[str]] = {
     Kind.ADD_MARGIN: {"account", "isolation_id", "amount_units"},
     Kind.REMOVE_MARGIN: {"account", "isolation_id", "amount_units"},
     Kind.WITHDRAW: {"account", "currency", "amount_units"},
+    Kind.CANCEL_ALL_AFTER: {"account", "expiry_ns"},
     Kind.OPEN_ACCOUNT: {"account"},
     Kind.DEPOSIT: {"account", "currency", "amount_units"},
     Kind.MARK: {"contract", "mark_ticks"},
@@ -69,6 +71,7 @@ USED: dict[int, set[str]] = {
 UNUSED = {kind: sorted(set(Command.__dataclass_fields__) - EVERYWHERE - used)
           for kind, used in USED.items()}
 LARGEST_SCOPE = {
+    Kind.NEW_ORDER: Scope.TRIGGER_LAST,
     Kind.CANCEL_ALL: Scope.ISOLATED,
     Kind.FUNDING: Scope.FUNDING_AT_SETTLEMENT,
     Kind.SET_MARKET_STATE: MarketState.REDUCE_ONLY,
@@ -153,7 +156,7 @@ class Venue:
         state.done.clear()
         if command.timestamp_ns >= state.time_ns:
             state.time_ns = command.timestamp_ns
-            orders.expire_due(state)
+            triggers.fire_timers(state)
             run_rounds(state)
         before, spoken = state.journal.mark(), len(state.events)
         try:
@@ -167,6 +170,7 @@ class Venue:
             state.touched.clear()
             del events[spoken:]
             events.append(reject(state, command, refusal))
+        triggers.fire_reached(state)
         return state.events
 
 
@@ -178,12 +182,22 @@ def check_structure(state: State, c: Command, is_admin: bool) -> None:
         raise Refused(Code.NOT_ADMINISTRATION)
     if c.timestamp_ns < state.time_ns:
         raise Refused(Code.TIME_GOES_BACK)
-    if has_unused(c, UNUSED[c.kind]):
+    if has_unused(c, unused_fields(c)):
         raise Refused(Code.INVALID_ARGUMENT)
     if "amount_units" in USED[c.kind] and c.amount_units <= 0:
         raise Refused(Code.INVALID_ARGUMENT)
     if c.scope > LARGEST_SCOPE.get(c.kind, c.scope) or c.profile & Profile.RESERVED_BITS:
         raise Refused(Code.INVALID_ARGUMENT)
+
+
+def unused_fields(c: Command) -> list[str]:
+    """A trigger belongs to conditional orders, a contract to the index that has no currency."""
+    unused = UNUSED[c.kind]
+    if c.kind == Kind.NEW_ORDER and c.order_type in orders.BECOMES:
+        return [name for name in unused if name not in ("trigger_price_ticks", "scope")]
+    if c.kind == Kind.INDEX and c.currency == 0:
+        return [name for name in unused if name != "contract"]
+    return unused
 
 
 def has_unused(c: Command, names: Iterable[str]) -> bool:
@@ -197,7 +211,8 @@ def check_target(state: State, c: Command) -> None:
         is_new = c.kind == Kind.OPEN_ACCOUNT
         if c.account != len(state.accounts) if is_new else c.account not in state.accounts:
             raise Refused(Code.INVALID_ACCOUNT)
-    if "contract" in used and c.contract >= len(state.markets):
+    names_contract = "contract" in used or (c.kind == Kind.INDEX and c.currency == 0)
+    if names_contract and c.contract >= len(state.markets):
         if c.kind == Kind.CANCEL_ALL and c.contract == NO_CONTRACT:
             return
         raise Refused(Code.INVALID_INSTRUMENT)
