@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
+from typing import NamedTuple
 
 from .codes import Side
 from .records import ContractTerms
 from .units import E4, E6, E9, E13, E15, ceil_div, floor_div, part_up
+
+
+class Bracket(NamedTuple):
+    """A tier of notionals up to `cap`."""
+
+    cap: int
+    mm_e9: int
+    leverage: int
+    cum: int
 
 
 class Contract:
@@ -25,6 +36,10 @@ class Contract:
         self.fee_reserve = self.taker + self.liquidation
         self.share = Fraction(terms.maintenance_share_e4, E4)
         self.lot_rate = Fraction(terms.unit_margin_rate_e15, E15)
+        n = min(max(terms.bracket_count, 0), 16)
+        self.brackets = [Bracket(*row) for row in zip(
+            terms.bracket_cap_units[:n], terms.bracket_mm_e9, terms.bracket_leverage,
+            terms.bracket_cum_units, strict=False)]
         self._rates: dict[tuple[int, int], Fraction] = {}
         self._maintenance: dict[int, Fraction] = {}
         self.validate()
@@ -46,6 +61,7 @@ class Contract:
             ("access group 0..15", not 0 <= t.access_group <= 15),
         ]
         self._refuse(broken)
+        self._refuse(self.broken_brackets() if t.bracket_count else [])
         product = t.tick_size_e12 * t.lot_size_e9 * t.multiplier
         rates = (t.taker_fee_e9, t.maker_fee_e9, t.liquidation_fee_e9, t.band_aggressive_e9,
                  t.band_passive_e9, t.work_off_band_e9, t.funding_cap_e9)
@@ -62,12 +78,42 @@ class Contract:
              t.inventory_limit_lots * self.v * self.max_mark >= 2**62),
             ("rates in [0, 1)", not (all(0 <= rate < E9 for rate in rates)
                                      and 0 <= t.unit_margin_rate_e15 < E15)),
-            ("maintenance share in (0, 1)", not 0 < self.share < 1),
+            ("maintenance share in (0, 1)", not self.brackets and not 0 < self.share < 1),
             ("maintenance of the largest position at most 1",
              self.share * self.lot_rate * t.max_position_lots > 1),
             ("maintenance plus fee reserve below 1", self.share + self.fee_reserve >= 1),
             ("denominators of the rates fit", den > 2**60),
         ])
+
+    def broken_brackets(self) -> list[tuple[str, bool]]:
+        """The second margin model: maintenance is continuous and rises by less than the value."""
+        t, rows, n = self.terms, self.brackets, self.terms.bracket_count
+        tables = (t.bracket_cap_units, t.bracket_mm_e9, t.bracket_leverage, t.bracket_cum_units)
+        whole = [("1 to 16 brackets", not 1 <= n <= 16 or len(rows) != n),
+                 ("nothing stands beyond the last bracket",
+                  any(any(table[n:]) for table in tables)),
+                 ("brackets need no share and no unit margin rate",
+                  t.maintenance_share_e4 != 0 or t.unit_margin_rate_e15 != 0)]
+        if any(is_broken for _, is_broken in whole):
+            return whole
+        last = rows[-1]
+        return [
+            ("maintenance of a bracket in (0, 1), at most its margin rate",
+             any(not 0 < b.mm_e9 < E9 or b.mm_e9 * b.leverage > E9 for b in rows)),
+            ("leverage of a bracket 1 to the contract's",
+             any(not 1 <= b.leverage <= t.max_leverage for b in rows)),
+            ("the first bracket has a cap and no cumulative amount",
+             rows[0].cap < 1 or rows[0].cum != 0),
+            ("caps rise, maintenance does not fall, leverage does not rise",
+             any(a.cap >= b.cap or a.mm_e9 > b.mm_e9 or a.leverage < b.leverage
+                 for a, b in pairwise(rows))),
+            ("maintenance is continuous at a cap",
+             any((b.cum - a.cum) * E9 != a.cap * (b.mm_e9 - a.mm_e9) for a, b in pairwise(rows))),
+            ("the last bracket holds the largest position",
+             last.cap < t.max_position_lots * self.v * self.max_mark),
+            ("maintenance plus fee reserve below 1",
+             Fraction(last.mm_e9, E9) + self.fee_reserve >= 1),
+        ]
 
     @staticmethod
     def _refuse(rules: list[tuple[str, bool]]) -> None:
@@ -77,8 +123,16 @@ class Contract:
 
     # ---- rates (C1)
 
-    def margin_rate(self, lots: int, leverage: int = 0) -> Fraction:
+    def bracket_at(self, lots: int, mark: int) -> Bracket:
+        """The tier of a notional: the first that holds it."""
+        notional = lots * self.v * mark
+        return next((b for b in self.brackets if notional <= b.cap), self.brackets[-1])
+
+    def margin_rate(self, lots: int, mark: int, leverage: int = 0) -> Fraction:
         """MR at a size and a leverage; leverage 0: the product's own rate."""
+        if self.brackets:
+            own = self.bracket_at(lots, mark).leverage
+            return Fraction(1, min(own, leverage or own, self.terms.max_leverage))
         key = (lots, leverage)
         if key not in self._rates:
             rate = max(Fraction(1, self.terms.max_leverage), self.lot_rate * lots)
@@ -87,15 +141,23 @@ class Contract:
             self._rates[key] = min(Fraction(1), rate)
         return self._rates[key]
 
-    def maintenance_rate(self, lots: int) -> Fraction:
-        """mm: a share of the product's margin rate."""
-        return self.share * self.margin_rate(lots)
+    def maintenance(self, lots: int, mark: int) -> Fraction:
+        """MM, exact: a share of the product's margin rate, or N mm - cum of the bracket."""
+        return (lots * self.v * mark * (self.trigger_rate(lots, mark) - self.fee_reserve)
+                - self.cumulative(lots, mark))
 
-    def trigger_rate(self, lots: int) -> Fraction:
+    def trigger_rate(self, lots: int, mark: int) -> Fraction:
         """mm + fr, the rate a of Q2."""
+        if self.brackets:
+            return Fraction(self.bracket_at(lots, mark).mm_e9, E9) + self.fee_reserve
         if lots not in self._maintenance:
-            self._maintenance[lots] = self.maintenance_rate(lots) + self.fee_reserve
+            rate = self.share * self.margin_rate(lots, mark)
+            self._maintenance[lots] = rate + self.fee_reserve
         return self._maintenance[lots]
+
+    def cumulative(self, lots: int, mark: int) -> int:
+        """What the bracket takes off N mm, so that maintenance has no step at a cap."""
+        return self.bracket_at(lots, mark).cum if self.brackets else 0
 
     # ---- price bands (O4): rounded inward
 

@@ -21,7 +21,6 @@ from .margin import (
     liquidation_threshold,
     meets_initial,
     meets_maintenance,
-    notional_of,
 )
 from .matching import walk
 from .posting import cover_negative_usd, post_cash, post_inventory, return_everything
@@ -302,8 +301,7 @@ def leg_with_most_maintenance(state: State, main: Unit) -> Leg:
     """Exact; of equal ones the smaller contract."""
     def needed(leg: Leg) -> tuple[object, int]:
         market = state.markets[leg.contract]
-        rate = market.terms.maintenance_rate(abs(leg.qty))
-        return (notional_of(market, leg.qty) * rate, -leg.contract)
+        return (market.terms.maintenance(abs(leg.qty), market.mark), -leg.contract)
 
     return max(main.positions(), key=needed)
 

@@ -87,9 +87,11 @@ def is_solvent(state: State, unit: Unit, change: Change) -> bool:
 def meets_maintenance(state: State, unit: Unit, change: Change | None = None) -> bool:
     """Q1, O7: MB >= MM as the exact rational inequality."""
     half = ceil_div(haircut(state, unit), 2)
-    return covers(equity(state, unit, change) - half,
-                  [(notional_of(market, qty), market.terms.trigger_rate(abs(qty)))
-                   for market, qty, _, _ in legs_after(state, unit, change)])
+    legs = [(market, abs(qty)) for market, qty, _, _ in legs_after(state, unit, change)]
+    off = sum(market.terms.cumulative(lots, market.mark) for market, lots in legs)
+    return covers(equity(state, unit, change) - half + off,
+                  [(notional_of(market, lots), market.terms.trigger_rate(lots, market.mark))
+                   for market, lots in legs])
 
 
 def _initial_terms(state: State, unit: Unit) -> list[tuple[int, Fraction]]:
@@ -97,7 +99,7 @@ def _initial_terms(state: State, unit: Unit) -> list[tuple[int, Fraction]]:
     for market, qty, _, leverage in legs_after(state, unit, None):
         notional = notional_of(market, qty)
         terms.append((notional, market.terms.fee_reserve))
-        terms.append((notional, market.terms.margin_rate(abs(qty), leverage)))
+        terms.append((notional, market.terms.margin_rate(abs(qty), market.mark, leverage)))
     return terms
 
 
@@ -151,7 +153,7 @@ class Amounts:
 
 
 def leg_im(market: Market, leg: Leg, leverage: int) -> int:
-    rate = market.terms.margin_rate(abs(leg.qty), leverage)
+    rate = market.terms.margin_rate(abs(leg.qty), market.mark, leverage)
     return part_up(notional_of(market, leg.qty), rate)
 
 
@@ -178,7 +180,7 @@ def amounts(state: State, unit: Unit) -> Amounts:
         notional = notional_of(market, leg.qty)
         upnl += upnl_of(market, leg.qty, leg.cost)
         im += leg_im(market, leg, leg.leverage)
-        mm += part_up(notional, market.terms.maintenance_rate(abs(leg.qty)))
+        mm += ceil_of(market.terms.maintenance(abs(leg.qty), market.mark))
         fr += part_up(notional, market.terms.fee_reserve)
     cut = haircut(state, unit)
     return Amounts(collateral(state, unit), converted(state, unit), upnl, im + cut,
@@ -241,13 +243,35 @@ def liquidation_threshold(state: State, unit: Unit) -> int | None:
     leg = legs[0]
     market = state.markets[leg.contract]
     cash = collateral(state, unit) - ceil_div(haircut(state, unit), 2)
-    rate = market.terms.trigger_rate(abs(leg.qty))
+    if market.terms.brackets:
+        return bisect_threshold(market, leg, cash)
+    rate = market.terms.trigger_rate(abs(leg.qty), market.mark)
     num, den, v = rate.numerator, rate.denominator, market.terms.v
     if leg.qty > 0:
         mark = ceil_div(den * (leg.cost - cash), leg.qty * v * (den - num)) - 1
     else:
         mark = floor_div(den * (cash - leg.cost), -leg.qty * v * (den + num)) + 1
     return min(max(mark, 0), market.terms.max_mark + 1)
+
+
+def bisect_threshold(market: Market, leg: Leg, cash: int) -> int:
+    """The same with brackets: MB - MM has one zero in the mark, and halving finds it."""
+    contract, lots = market.terms, abs(leg.qty)
+
+    def is_below(mark: int) -> bool:
+        equity = cash + leg.qty * contract.v * mark - leg.cost
+        fees = lots * contract.v * mark * contract.fee_reserve
+        return equity < contract.maintenance(lots, mark) + fees
+
+    low, high = 0, contract.max_mark + 1
+    while low < high:
+        if leg.qty > 0:
+            middle = high - floor_div(high - low, 2)
+            low, high = (middle, high) if is_below(middle) else (low, middle - 1)
+        else:
+            middle = low + floor_div(high - low, 2)
+            low, high = (low, middle) if is_below(middle) else (middle + 1, high)
+    return low
 
 
 def bankruptcy_mark(state: State, unit: Unit, leg: Leg) -> Fraction:

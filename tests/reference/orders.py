@@ -427,10 +427,10 @@ def reserve_for(state: State, market: Market, unit: Unit | None, t: Ticket) -> R
     same_side = abs(qty) if qty * t.sign > 0 else 0
     size = same_side + sum(o.reserved for o in resting) + raising
     contract = market.terms
-    rate = contract.margin_rate(size, t.leverage)
+    rate = contract.margin_rate(size, market.mark, t.leverage)
     extra = 0
     if same_side:
-        more = rate - contract.margin_rate(same_side, t.leverage)
+        more = rate - contract.margin_rate(same_side, market.mark, t.leverage)
         extra = max(0, ceil_of(notional_of(market, qty) * more) - sum(o.extra for o in resting))
     need = contract.reserve(raising, t.price, market.mark, t.side, rate) + extra
     return Reservation(raising, size, need, extra)

@@ -98,6 +98,11 @@ class ContractTerms:
     stale_after_ns: int
     access_group: int = 0
     kind: int = 1
+    bracket_count: int = 0
+    bracket_cap_units: tuple[int, ...] = ()
+    bracket_mm_e9: tuple[int, ...] = ()
+    bracket_leverage: tuple[int, ...] = ()
+    bracket_cum_units: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from .units import ceil_div
 def order_rate(state: State, order: Order, leverage: int | None = None) -> Fraction:
     """MR' as the order took it at acceptance, or the same size at another leverage."""
     contract = state.markets[order.contract].terms
-    return contract.margin_rate(order.size, order.leverage if leverage is None else leverage)
+    leverage = order.leverage if leverage is None else leverage
+    return contract.margin_rate(order.size, order.accept_mark, leverage)
 
 
 def reserve_of(state: State, order: Order, lots: int, rate: Fraction | None = None) -> int:
