@@ -4,13 +4,14 @@ from libc.stdint cimport int64_t, uint32_t
 from perpcore.codes cimport (
     ACCOUNT_OPENED, ACCOUNT_SUSPENDED, CAPACITY, EXCEEDS_WITHDRAWABLE, INVALID_ACCOUNT,
     INVALID_ARGUMENT, INVALID_CURRENCY, NO_MARK_PRICE, OK, PROFILE_SUSPENDED, R_DEPOSIT,
-    R_WITHDRAW, USD, USDC,
+    R_INSURANCE_FUND, R_WITHDRAW, USD, USDC,
 )
 from perpcore.contract cimport MAX_DEPOSITS
-from perpcore.int128 cimport i128, i128_add, i128_cmp, i128_from
+from perpcore.int128 cimport i128, i128_add, i128_cmp, i128_from, sub64
 from perpcore.orders cimport Answer, mark_code
+from perpcore.policies cimport DEFICIT_RECEIVABLE
 from perpcore.posting cimport (
-    USD_LEDGER, USDC_LEDGER, book_deposit, book_withdrawal, post_cash, post_usdc,
+    USD_LEDGER, USDC_LEDGER, book_deposit, book_withdrawal, post_cash, post_fund, post_usdc,
 )
 from perpcore.records cimport NONE, Command
 from perpcore.standing cimport Amounts, amounts, withdrawable_usd, withdrawable_usdc
@@ -54,6 +55,17 @@ cdef inline bint deposit_fits(Core* e, int currency, int64_t units) noexcept nog
         MAX_DEPOSITS if currency == USD_LEDGER else MAX_USDC_DEPOSITS)) < 0
 
 
+cdef inline void repay(Core* e, uint32_t account, int64_t deposited_units) noexcept nogil:
+    """A deposit pays first what the fund bore for its owner, where that is a debt (Q6)."""
+    cdef int64_t debt = e.accounts[account].deficit_units
+    cdef int64_t paid = deposited_units if deposited_units < debt else debt
+    if e.terms.deficit != DEFICIT_RECEIVABLE or paid <= 0:
+        return
+    edit_account(e, account).deficit_units = sub64(debt, paid)
+    post_cash(e, e.accounts[account].unit, -paid, R_INSURANCE_FUND, NO_CONTRACT, 0)
+    post_fund(e, USD_LEDGER, paid, R_INSURANCE_FUND, NO_CONTRACT)
+
+
 cdef inline int deposit(Core* e, const Command* c) noexcept nogil:
     """Money from outside into main."""
     if c.currency != USD and c.currency != USDC:
@@ -65,6 +77,7 @@ cdef inline int deposit(Core* e, const Command* c) noexcept nogil:
     book_deposit(e, c.currency - USD, c.amount_units)
     if c.currency == USD:
         post_cash(e, e.accounts[c.account].unit, c.amount_units, R_DEPOSIT, NO_CONTRACT, 0)
+        repay(e, c.account, c.amount_units)
     else:
         post_usdc(e, c.account, c.amount_units, R_DEPOSIT)
     return OK

@@ -10,10 +10,9 @@ from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
 from perpcore.pricemap cimport pricemap_find
 from perpcore.records cimport NONE
 from perpcore.reserves cimport find_client, reserved_left
-from perpcore.session cimport next_unit
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
-    Core, DONE_THIS_COMMAND, Leg, LegOrders, Market, OrderCold, Unit, is_block,
+    Core, DONE_THIS_COMMAND, Leg, LegOrders, Market, OrderCold, Unit, is_block, next_unit,
 )
 from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
 

@@ -16,6 +16,7 @@ from perpcore.codes cimport (
 )
 from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
 from perpcore.margin cimport rate_ceil
+from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
 from perpcore.posting cimport (
     credit_fees, move_inventory, move_position, post_cash, post_fund, post_inventory,
     post_order_cash,
@@ -251,18 +252,22 @@ cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money
     if e.legs[i].qty_lots == 0:
         if isolated:
             return_everything(e, u, contract, order_id)
-        position_ended(e, slot, is_taker)
-    elif e.cold[slot].exec_flags & RELEASE_MARGIN:
+        position_ended(e, i, slot, is_taker)
+    elif e.cold[slot].exec_flags & RELEASE_MARGIN or (
+            isolated and e.terms.partial_close == PARTIAL_CLOSE_RELEASES):
         # Down: a release (U3).
         asked = smaller(mul_div_floor(cash_before, lots, held), releasable(e, u))
         return_position_cash(e, u, asked, contract, order_id)
 
 
-cdef inline void position_ended(Core* e, uint32_t in_hand, bint is_taker) noexcept nogil:
-    """A flat unit's orders lose the lots that could only reduce; a block with orders is PENDING."""
-    cdef uint32_t i = e.cold[in_hand].leg
+cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
+                                bint is_taker) noexcept nogil:
+    """A flat leg's orders lose the lots that could only reduce; a block with orders is PENDING.
+
+    `in_hand`: the order whose fill ended it, NONE when no order did.
+    """
     cdef uint32_t g = e.legs[i].orders
-    cdef uint32_t slot = e.groups[g].first_order, after
+    cdef uint32_t slot = NONE if g == NONE else e.groups[g].first_order, after
     cdef bint orders_left = False
     cdef bint isolated = is_block(&e.units[e.legs[i].unit])
     while slot != NONE:

@@ -36,6 +36,8 @@ cdef inline void mix_header(Core* e, Digest* d) noexcept nogil:
     mix(d, e.h.next_isolation_id)
     mix(d, <uint64_t>e.h.index_e6)
     mix(d, <uint64_t>e.h.carried_units)
+    mix(d, <uint64_t>e.h.covered_units)
+    mix(d, <uint64_t>e.h.excess_units)
     mix(d, <uint64_t>e.h.inventory_cash_units)
     mix128(d, e.h.fees_units)
     for i in range(2):

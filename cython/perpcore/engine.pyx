@@ -8,6 +8,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from perpcore.adl cimport adl_queue, adl_score
 from perpcore.book cimport Cell, book_best, book_level, book_next_level
 from perpcore.book cimport pool_find
 from perpcore.checks cimport Audit, audit_state, first_fault, lots_of
@@ -318,6 +319,20 @@ cdef class Engine:
         cdef Core* e = self.enter()
         try:
             return levels_of(e, self.listed(e, contract))
+        finally:
+            self.leave()
+
+    def adl_rank(self, contract):
+        """Who auto-deleveraging would close, first first: longs, then shorts (Q4).
+
+        [(side, account, isolation_id, lots, score)]; side: codes.Side of the position. The queue of
+        profit_leverage, whatever the policy: pro_rata closes a part of each.
+        """
+        cdef Core* e = self.enter()
+        cdef uint32_t number
+        try:
+            number = self.listed(e, contract)
+            return adl_side(e, number, -1) + adl_side(e, number, 1)
         finally:
             self.leave()
 

@@ -45,10 +45,21 @@ cdef inline void count_deficit(Core* e, uint32_t account, int64_t units) noexcep
             e.accounts[account].deficit_units, units)
 
 
-cdef inline void hand_to_fund(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
-    """All of a unit's cash, whatever its sign, goes to the fund (Q6)."""
-    cdef int64_t cash = e.units[u].cash_units
-    count_deficit(e, e.units[u].account, -cash)
+cdef inline void count_cover(Core* e, int64_t units) noexcept nogil:
+    """What the fund pays of others' debts in a session, for its cover limit (S1)."""
+    if units > 0:
+        e.h.covered_units = add64(e.h.covered_units, units)
+
+
+cdef inline void hand_to_fund(Core* e, uint32_t u, uint32_t contract,
+                              int64_t forfeit_units) noexcept nogil:
+    """All of a unit's cash, whatever its sign, goes to the fund (Q6).
+
+    `forfeit_units`: what the fund gets beside it, which makes a debt smaller.
+    """
+    cdef int64_t cash = e.units[u].cash_units, debt = -add64(cash, forfeit_units)
+    count_deficit(e, e.units[u].account, debt)
+    count_cover(e, debt)
     post_cash(e, u, -cash, R_INSURANCE_FUND, contract, 0)
     post_fund(e, USD_LEDGER, cash, R_INSURANCE_FUND, contract)
 

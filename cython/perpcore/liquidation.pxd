@@ -6,6 +6,7 @@ round; a liquidated unit has no orders left, so nothing touches it twice and the
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from perpcore.adl cimport deleverage, goes_to_adl
 from perpcore.amendments cimport collect_orders, end_collected, end_orders
 from perpcore.blocks cimport close_idle_block, forget_block, is_idle
 from perpcore.clearing cimport (
@@ -25,7 +26,10 @@ from perpcore.int128 cimport (
 from perpcore.margin cimport Rate, bankruptcy_mark
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport band_high, band_low
-from perpcore.posting cimport move_position, post_cash
+from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
+from perpcore.posting cimport (
+    USD_LEDGER, move_position, post_cash, post_fund, post_order_cash,
+)
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
 from perpcore.sort cimport Ranked, ranked_sort
@@ -37,7 +41,7 @@ from perpcore.state cimport (
     forget_touched, is_block, smudge, unit_event, unit_rank,
 )
 from perpcore.thresholds cimport has_reserved_orders, only_leg, solo_threshold
-from perpcore.transfers cimport cover_negative
+from perpcore.transfers cimport cover_negative, return_everything
 
 cdef extern from *:
     """
@@ -53,22 +57,25 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     """Reduce-only IOC of a liquidated leg: not worse than equity 0, and inside the band (Q3).
 
     `other_equity_units`: what the unit owns beside this leg. The limit is rounded in the fund's
-    favor: up for a long's sale, down for a short's purchase.
+    favor: up for a long's sale, down for a short's purchase. By policy the band alone limits.
     """
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t bankruptcy = bankruptcy_mark(
         other_equity_units, leg.qty_lots, leg.cost_units, m.terms.v)
-    cdef int64_t edge, limit
+    cdef int64_t limit
+    cdef bint band_alone = e.terms.liquidation_limit == LIMIT_IS_BAND
     cdef Taker t
     if leg.qty_lots > 0:
-        edge = band_low(m, m.terms.terms.band_aggressive_e9)
+        t.limit_ticks = band_low(m, m.terms.terms.band_aggressive_e9)
         limit = ceil_div(bankruptcy, m.terms.k)
-        t.limit_ticks = limit if limit > edge else edge
+        if limit > t.limit_ticks and not band_alone:
+            t.limit_ticks = limit
     else:
-        edge = band_high(m, m.terms.terms.band_aggressive_e9)
+        t.limit_ticks = band_high(m, m.terms.terms.band_aggressive_e9)
         limit = floor_div(bankruptcy, m.terms.k)
-        t.limit_ticks = limit if limit < edge else edge
+        if limit < t.limit_ticks and not band_alone:
+            t.limit_ticks = limit
     t.kind = TAKES_LIQUIDATION
     t.side = 1 if leg.qty_lots > 0 else 0
     t.stp = STP_MAKER
@@ -97,30 +104,59 @@ cdef inline void take_over_block(Core* e, uint32_t u) noexcept nogil:
     cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
     cdef int64_t lots = e.legs[i].qty_lots, cost = e.legs[i].cost_units
     cdef int64_t cash = e.units[u].cash_units
-    count_deficit(e, e.units[u].account, -equity(e, u, NULL))
+    # What the fund gets of the block's orders makes what it bears smaller.
+    count_deficit(e, e.units[u].account,
+                  -add64(equity(e, u, NULL), e.units[u].order_cash_units))
     announce_take_over(e, u, contract, lots, sub64(cost, cash))
     move_position(e, i, -lots, -cost, -e.legs[i].opening_cost_units)
     post_cash(e, u, -cash, R_TAKE_OVER, contract, 0)
     take_into_inventory(e, contract, lots, sub64(cost, cash))
 
 
+cdef inline void back_up_block(Core* e, uint32_t u) noexcept nogil:
+    """What the book did not take; at the mark where a surplus is the owner's (Q4, Q6)."""
+    cdef uint32_t i = e.units[u].first_leg
+    cdef int64_t lots = e.legs[i].qty_lots, closed = 0
+    if lots and goes_to_adl(e, e.legs[i].contract, lots):
+        closed = deleverage(e, i, magnitude(lots))
+        lots = e.legs[i].qty_lots
+    if lots and e.terms.surplus_to == SURPLUS_TO_TRADER and equity(e, u, NULL) >= 0:
+        take_over_slice(e, i, magnitude(lots))
+    elif lots:
+        take_over_block(e, u)
+    charge_liquidation_fee(e, i, closed)
+
+
+cdef inline int64_t clear_out(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
+    """A liquidated block's money: to the fund, a surplus by policy to its owner; the fund's gain."""
+    cdef int64_t gain = e.units[u].cash_units, forfeit = e.units[u].order_cash_units
+    if gain >= 0 and e.terms.surplus_to == SURPLUS_TO_TRADER:
+        return_everything(e, u, contract, 0)
+        gain = 0
+    else:
+        hand_to_fund(e, u, contract, forfeit)
+    post_order_cash(e, u, -forfeit, R_INSURANCE_FUND, contract, 0)
+    post_fund(e, USD_LEDGER, forfeit, R_INSURANCE_FUND, contract)
+    return add64(gain, forfeit)
+
+
 cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     """The whole position; then all that is left goes to the fund and the block closes (Q3, Q6)."""
     cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
-    cdef int64_t lots, gain
+    cdef int64_t lots = e.legs[i].qty_lots, gain
+    # An earlier liquidation of the round may have healed it; its orders have no part in the test.
+    cdef bint healthy = meets_maintenance(e, u, NULL)
     unit_event(e, BLOCK_LIQUIDATING, u, contract)
-    edit_unit(e, u).state = LIQUIDATING
+    if not healthy:
+        edit_unit(e, u).state = LIQUIDATING
     end_orders(e, u, False, DONE_LIQUIDATION)
-    lots = e.legs[i].qty_lots
-    if meets_maintenance(e, u, NULL):
+    if healthy:
         edit_unit(e, u).state = OPEN if lots else PENDING
         return
     if lots:
         sell_out(e, i, magnitude(lots), e.units[u].cash_units)
-    if e.legs[i].qty_lots:
-        take_over_block(e, u)
-    gain = e.units[u].cash_units
-    hand_to_fund(e, u, contract)
+    back_up_block(e, u)
+    gain = clear_out(e, u, contract)
     announce_end(e, u, contract, lots, e.markets[contract].live.mark_ticks, gain)
     edit_unit(e, u).session_pnl_units = 0
     edit_unit(e, u).kept_units = 0
@@ -178,18 +214,22 @@ cdef inline void take_over_slice(Core* e, uint32_t i, int64_t lots) noexcept nog
 
 
 cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil:
-    """One slice of a leg, or all of it below two slices, to the book and the rest to the fund."""
+    """One slice of a leg, or all of it below two slices, to the book, the rest to whoever backs it."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t held = leg.qty_lots, slice_lots = m.terms.terms.liquidation_slice_lots
-    cdef int64_t lots = magnitude(held), rest
+    cdef int64_t lots = magnitude(held), rest, closed = 0
     if floor_div(lots, 2) >= slice_lots:
         lots = slice_lots
     sell_out(e, i, lots, sub64(equity(e, u, NULL),
                                position_upnl(m, held, leg.cost_units)))
     rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
+    if rest and goes_to_adl(e, leg.contract, rest if held > 0 else -rest):
+        closed = deleverage(e, i, rest)
+        rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
     if rest:
         take_over_slice(e, i, rest)
+    charge_liquidation_fee(e, i, closed)
 
 
 cdef inline void end_main_orders(Core* e, uint32_t u) noexcept nogil:
@@ -225,7 +265,7 @@ cdef inline void liquidate_main(Core* e, uint32_t u) noexcept nogil:
     cover_negative(e, u)
     if e.units[u].cash_units < 0 and heaviest_leg(e, u) == NONE:
         gain = e.units[u].cash_units
-        hand_to_fund(e, u, NO_CONTRACT)
+        hand_to_fund(e, u, NO_CONTRACT, 0)
     announce_end(e, u, NO_CONTRACT, 0, 0, gain)
 
 

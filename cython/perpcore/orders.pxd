@@ -30,12 +30,13 @@ from perpcore.int128 cimport (
 )
 from perpcore.margin cimport Rate
 from perpcore.memory cimport CHECK
+from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
     client_place, extra_needed, find_client, link_order, order_end, order_forget, reserve_of,
     set_client, timer_add,
 )
-from perpcore.standing cimport Amounts, amounts, compare_initial, magnitude
+from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, magnitude
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on, core_commit,
     core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit, free_lots, has_room,
@@ -253,6 +254,18 @@ cdef inline void count_raising(Core* e, Draft* d) noexcept nogil:
         d.raising_lots = 0
 
 
+cdef inline int flip_code(Core* e, Draft* d) noexcept nogil:
+    """I12: what becomes of the lots of a block's order that exceed its opposite position."""
+    if (e.terms.isolated_flip == FLIP_ALLOWED or not d.isolated or d.raising_lots == 0
+            or not closes(held_lots(e, d.leg), d.side)):
+        return OK
+    if e.terms.isolated_flip == FLIP_REJECTED:
+        return MARGIN_WITHOUT_RISK
+    d.qty_lots -= d.raising_lots
+    d.raising_lots = 0
+    return OK if d.qty_lots else REDUCE_ONLY_REJECTED
+
+
 cdef inline void price_reserve(Core* e, Draft* d) noexcept nogil:
     """C3: size, E and amount of the reserve; an explicit amount stands as it is."""
     cdef Market* m = &e.markets[d.contract]
@@ -354,7 +367,7 @@ cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
             a.available_units = d.explicit_units
             return EXCEEDS_INITIAL_MARGIN
         d.amount_units = d.explicit_units
-    a.available_units = smaller(now.free_units, now.collateral_units)
+    a.available_units = free_money(&now)
     if d.amount_units > not_below_zero(a.available_units):
         a.needed_units = d.amount_units
         return INSUFFICIENT_BALANCE
@@ -366,7 +379,8 @@ cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     """Steps 10 to 12, for an order that raises risk."""
     cdef Market* m = &e.markets[d.contract]
     cdef int code = eligibility_code(
-        e, d.account, d.contract, d.isolated, d.leverage,
+        e, d.account, d.contract, d.isolated,
+        d.leverage if d.leverage else m.terms.terms.max_leverage,
         (d.explicit_units if d.explicit_units else d.amount_units) if d.isolated else 0)
     if code:
         return code
@@ -568,6 +582,9 @@ cdef inline int check_and_enter(Core* e, Draft* d, Answer* a) noexcept nogil:
     if d.exec_flags & REDUCE_ONLY and not closes(held_lots(e, d.leg), d.side):
         return REDUCE_ONLY_REJECTED
     count_raising(e, d)
+    code = flip_code(e, d)
+    if code:
+        return code
     if d.explicit_units and d.raising_lots == 0:
         return MARGIN_WITHOUT_RISK
     price_reserve(e, d)

@@ -2,12 +2,13 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from perpcore.book cimport BookOrder, book_remove, pool_release
-from perpcore.codes cimport CANCELLED
+from perpcore.codes cimport CANCELLED, LIQUIDATING
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
     add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
 from perpcore.margin cimport Rate, reserve_units
+from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
@@ -306,6 +307,12 @@ cdef inline void order_out_of_book(Core* e, uint32_t slot) noexcept nogil:
         edit_cold(e, slot).in_book = False
 
 
+cdef inline bint forfeits(Core* e, uint32_t u) noexcept nogil:
+    """Whether the money of the block's orders stays for the fund: it is being liquidated (Q3)."""
+    return (e.units[u].state == LIQUIDATING
+            and e.terms.order_margin_in_liquidation == ORDER_MARGIN_IS_FORFEIT)
+
+
 cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
     """Take the order away and give its reserve back; without an event of its own."""
     cdef OrderCold* o = &e.cold[slot]
@@ -315,7 +322,7 @@ cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
     cdef uint32_t contract = e.legs[leg].contract
     order_out_of_book(e, slot)
     order_forget(e, slot)
-    if is_block(&e.units[u]):
+    if is_block(&e.units[u]) and not forfeits(e, u):
         return_order_cash(e, u, money, contract, order_id)
 
 

@@ -12,15 +12,18 @@ from perpcore.codes cimport (
     PROFIT_LOCKED, PROFIT_UNLOCKED, R_FUNDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_ROUNDING,
     R_SOCIALIZED_LOSS, SESSION_SETTLED,
 )
-from perpcore.fund cimport hand_to_fund
+from perpcore.fund cimport count_cover, hand_to_fund
 from perpcore.int128 cimport (
-    add64, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul, i128_neg,
-    i128_sub, i128_to64, mul64, sub64,
+    add64, ceil_div, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul,
+    i128_neg, i128_to64, mul64, sub64,
 )
 from perpcore.liquidation cimport run_rounds
 from perpcore.margin cimport funding_change
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport mark_code
+from perpcore.policies cimport (
+    LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
+)
 from perpcore.posting cimport (
     USD_LEDGER, move_inventory, move_position, post_cash, post_fund, post_inventory,
 )
@@ -29,21 +32,9 @@ from perpcore.sort cimport Ranked, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
-    is_block, main_of, touch, unit_rank,
+    is_block, main_of, next_unit, touch, unit_rank,
 )
 from perpcore.transfers cimport cover_negative
-
-
-cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
-    """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
-    cdef uint32_t account = 0, after
-    if u != NONE:
-        account = e.units[u].account
-        after = e.units[u].next_block if is_block(&e.units[u]) else e.accounts[account].first_block
-        if after != NONE:
-            return after
-        account += 1
-    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE
 
 
 # ---- funding ------------------------------------------------------------------------------------
@@ -125,6 +116,7 @@ cdef inline void roll_inventory(Core* e) noexcept nogil:
             move_inventory(e, contract, 0, pnl)
             post_inventory(e, pnl, R_REALIZED_PNL, contract)
     cash = e.h.inventory_cash_units
+    count_cover(e, -cash)
     post_inventory(e, -cash, R_INSURANCE_FUND, NO_CONTRACT)
     post_fund(e, USD_LEDGER, cash, R_INSURANCE_FUND, NO_CONTRACT)
 
@@ -135,7 +127,7 @@ cdef inline void settle_debt(Core* e, uint32_t u) noexcept nogil:
         cover_negative(e, u)
     if e.units[u].cash_units < 0:
         hand_to_fund(e, u, e.legs[e.units[u].first_leg].contract if is_block(&e.units[u])
-                     else NO_CONTRACT)
+                     else NO_CONTRACT, 0)
 
 
 # ---- uncovered loss -----------------------------------------------------------------------------
@@ -144,17 +136,40 @@ cdef inline int64_t profit_of(Core* e, uint32_t u) noexcept nogil:
     return not_below_zero(e.units[u].session_pnl_units)
 
 
+cdef inline uint32_t next_winner(Core* e, uint32_t u) noexcept nogil:
+    """Who shares a loss: every unit, or by policy every account, as its main account (S4)."""
+    cdef uint32_t account
+    if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
+        return next_unit(e, u)
+    account = 0 if u == NONE else e.units[u].account + 1
+    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE
+
+
+cdef inline int64_t winnings(Core* e, uint32_t u) noexcept nogil:
+    """p of S4: of the unit, or of all units of its account together."""
+    cdef i128 sum
+    cdef uint32_t b
+    if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
+        return profit_of(e, u)
+    sum = i128_from(e.units[u].session_pnl_units)
+    b = e.accounts[e.units[u].account].first_block
+    while b != NONE:
+        sum = i128_add(sum, i128_from(e.units[b].session_pnl_units))
+        b = e.units[b].next_block
+    return not_below_zero(i128_to64(sum))
+
+
 cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexcept nogil:
     """Write 1 into `tested` for the winners that pay one unit more: the largest remainders (S4).
 
     The floors of the shares leave fewer units over than there are winners.
     """
-    cdef uint32_t u = next_unit(e, NONE), count = 0, n
+    cdef uint32_t u = next_winner(e, NONE), count = 0, n
     cdef int64_t profit, share, left = loss
     cdef i128 product
     memset(e.tested, 0, e.h.unit_top * sizeof(uint32_t))
     while u != NONE:
-        profit = profit_of(e, u)
+        profit = winnings(e, u)
         if profit:
             product = i128_mul(loss, profit)
             share = i128_floor_div64(product, profits)
@@ -163,7 +178,7 @@ cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexce
             e.ranked[count] = Ranked(
                 ~(i128_low64(product) - <uint64_t>share * profits), unit_rank(&e.units[u]), u)
             count += 1
-        u = next_unit(e, u)
+        u = next_winner(e, u)
     CHECK(0 <= left <= count)
     ranked_select(e.ranked, count, <uint64_t>left)
     for n in range(<uint32_t>left):
@@ -183,57 +198,116 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
         post_cash(e, main, -(share - own), R_SOCIALIZED_LOSS, contract, 0)
 
 
-cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:
-    """S4, pro rata: the session's winners bear what the fund could not; the rest is carried."""
+cdef inline void pay_winner(Core* e, uint32_t u, int64_t share) noexcept nogil:
+    """A unit pays itself; of an account main pays first, then its blocks, each from its profit."""
+    cdef uint32_t payer = u, after = e.accounts[e.units[u].account].first_block
+    cdef int64_t part
+    if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
+        pay_share(e, u, share)
+        return
+    while share:
+        CHECK(payer != NONE)
+        part = smaller(share, profit_of(e, payer))
+        if part:
+            pay_share(e, payer, part)
+            share -= part
+        payer = after
+        after = NONE if payer == NONE else e.units[payer].next_block
+
+
+cdef inline int64_t sum_of_profits(Core* e, int64_t divisor) noexcept nogil:
+    """Over all winners, of each the ceiling of its profit's part: whoever owes, owes it whole."""
     cdef i128 sum = i128_from(0)
-    cdef uint32_t u = next_unit(e, NONE)
-    cdef int64_t profits, profit, share, paid = 0
-    cdef bint all_of_it
-    cdef Event* ev
+    cdef uint32_t u = next_winner(e, NONE)
     while u != NONE:
-        sum = i128_add(sum, i128_from(profit_of(e, u)))
-        u = next_unit(e, u)
-    profits = i128_to64(sum)
-    all_of_it = loss >= profits
-    e.h.carried_units = loss - profits if all_of_it else 0
+        sum = i128_add(sum, i128_from(ceil_div(winnings(e, u), divisor)))
+        u = next_winner(e, u)
+    return i128_to64(sum)
+
+
+cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:
+    """S4: the session's winners bear what the fund could not; what is more is carried.
+
+    In proportion to their profits, or by policy one percent of each where that is enough.
+    """
+    cdef uint32_t u = next_winner(e, NONE)
+    cdef int64_t profits = sum_of_profits(e, 1), profit, share, paid = 0
+    cdef bint all_of_it = loss >= profits
+    cdef bint flat = (e.terms.socialized_loss == LOSS_ONE_PERCENT
+                      and sum_of_profits(e, 100) >= loss)
+    cdef Event* ev
+    e.h.carried_units = 0 if flat or not all_of_it else loss - profits
     ev = event(e, LOSS_UNCOVERED)
     ev.amount_units = loss
     ev.balance_units = e.h.carried_units
-    if not all_of_it:
+    if not all_of_it and not flat:
         mark_remainders(e, loss, <uint64_t>profits)
-    u = next_unit(e, NONE)
     while u != NONE:
-        profit = profit_of(e, u)
+        profit = winnings(e, u)
         if profit:
             share = profit
-            if not all_of_it:
+            if flat:
+                share = ceil_div(profit, 100)
+            elif not all_of_it:
                 share = i128_floor_div64(i128_mul(loss, profit), <uint64_t>profits) + e.tested[u]
-            pay_share(e, u, share)
+            pay_winner(e, u, share)
             paid = add64(paid, share)
-        u = next_unit(e, u)
-    CHECK(paid == (profits if all_of_it else loss))
+        u = next_winner(e, u)
+    CHECK(paid >= loss if flat else paid == (profits if all_of_it else loss))
     post_fund(e, USD_LEDGER, paid, R_SOCIALIZED_LOSS, NO_CONTRACT)
+
+
+cdef inline int64_t excess_units(Core* e) noexcept nogil:
+    """What the fund paid above its cover limit, with what is not shared yet of earlier ones (S1)."""
+    if e.terms.cover_limit_units == 0:
+        return 0
+    return add64(e.h.excess_units,
+                 not_below_zero(sub64(e.h.covered_units, e.terms.cover_limit_units)))
+
+
+cdef inline int64_t resolve_loss(Core* e) noexcept nogil:
+    """D of S4, and its sharing: what the fund lacks, at least what it paid above its limit."""
+    cdef int64_t excess = excess_units(e), loss = excess, shared
+    cdef i128 lack = i128_neg(e.h.fund_units[USD_LEDGER])
+    if i128_cmp(lack, i128_from(loss)) > 0:
+        loss = i128_to64(lack)
+    e.h.carried_units = 0
+    e.h.covered_units = 0
+    if loss:
+        share_loss(e, loss)
+    shared = sub64(loss, e.h.carried_units)          # what was shared, a surplus apart
+    e.h.excess_units = not_below_zero(sub64(excess, shared))
+    return loss
 
 
 # ---- profit lock --------------------------------------------------------------------------------
 
+cdef inline bint profits_are_free(Core* e, int64_t loss) noexcept nogil:
+    """S5: the fund stands, or the loss was shared in full."""
+    cdef int standing = i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0))
+    if e.h.carried_units:
+        return False
+    return loss > 0 or standing > 0 or (
+        standing == 0 and e.terms.unlock_requires == UNLOCK_NONNEGATIVE)
+
+
 cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
-    """S5: profits are unlocked when the fund is positive, or when the loss was shared in full."""
-    cdef bint released = (
-        i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0)) > 0
-        or (loss > 0 and e.h.carried_units == 0))
+    """S5: what is kept and, at its own settlement, the session's profit are unlocked, or stay."""
+    cdef bint released = profits_are_free(e, loss)
+    cdef bint waits = e.terms.unlock_at == UNLOCK_AT_NEXT_SETTLEMENT
     cdef uint32_t u = next_unit(e, NONE)
     cdef i128 total = i128_from(0)
-    cdef int64_t locked
+    cdef int64_t profit, kept
     cdef Unit* unit
     while u != NONE:
         unit = &e.units[u]
-        locked = add64(profit_of(e, u), unit.kept_units)
-        total = i128_add(total, i128_from(locked))
+        profit = profit_of(e, u)
+        kept = add64(profit, unit.kept_units)
+        total = i128_add(total, i128_from(unit.kept_units if released and waits else kept))
         if unit.session_pnl_units or unit.kept_units:
             unit = edit_unit(e, u)
             unit.session_pnl_units = 0
-            unit.kept_units = 0 if released else locked
+            unit.kept_units = kept if not released else profit if waits else 0
         u = next_unit(e, u)
     event(e, PROFIT_UNLOCKED if released else PROFIT_LOCKED).amount_units = i128_to64(total)
 
@@ -302,11 +376,7 @@ cdef inline int settle(Core* e) noexcept nogil:
     touch_holders(e, False)
     run_rounds(e)
     roll_everything(e)
-    loss = 0
-    e.h.carried_units = 0
-    if i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0)) < 0:
-        loss = i128_to64(i128_neg(e.h.fund_units[USD_LEDGER]))
-        share_loss(e, loss)
+    loss = resolve_loss(e)
     release_or_keep(e, loss)
     ev = event(e, SESSION_SETTLED)
     ev.qty_lots = e.h.session

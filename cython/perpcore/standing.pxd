@@ -14,6 +14,7 @@ from perpcore.int128 cimport (
 from perpcore.margin cimport (
     ExactSum, Rate, exact_add, exact_clear, exact_cmp, margin_below, rate_ceil,
 )
+from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
 from perpcore.records cimport NONE
 from perpcore.state cimport Core, Leg, Market, Unit, is_block
 
@@ -27,6 +28,7 @@ cdef struct Probe:
 # Amounts of a unit, each requirement rounded up by leg.
 cdef struct Amounts:
     int64_t collateral_units
+    int64_t payable_units        # cash and what its USDC gives when converted
     int64_t upnl_units
     int64_t haircut_units
     int64_t im_units             # with the haircut (A4)
@@ -47,6 +49,21 @@ cdef inline int64_t usdc_value(Core* e, int64_t usdc_units) noexcept nogil:
 cdef inline int64_t haircut(Core* e, int64_t value_units) noexcept nogil:
     """Up: a requirement (A4)."""
     return mul_div_ceil(value_units, e.terms.usdc_haircut_e9, E9)
+
+
+cdef inline int64_t counted_usdc(Core* e, int64_t usdc_units) noexcept nogil:
+    """What USDC counts for as collateral: its value, less the haircut where that is policy (A4)."""
+    cdef int64_t value = usdc_value(e, usdc_units)
+    if e.terms.haircut_in == HAIRCUT_IN_VALUE:
+        return sub64(value, haircut(e, value))
+    return value
+
+
+cdef inline int64_t required_haircut(Core* e, int64_t usdc_units) noexcept nogil:
+    """What USDC adds to initial margin: the haircut, unless it is off its value already (A4)."""
+    if usdc_units == 0 or e.terms.haircut_in == HAIRCUT_IN_VALUE:
+        return 0
+    return haircut(e, usdc_value(e, usdc_units))
 
 
 cdef inline int64_t convertible(Core* e, int64_t usdc_units) noexcept nogil:
@@ -73,7 +90,7 @@ cdef inline int64_t collateral(Core* e, uint32_t u) noexcept nogil:
     cdef Unit* unit = &e.units[u]
     if is_block(unit):
         return unit.cash_units
-    return add64(unit.cash_units, usdc_value(e, e.accounts[unit.account].usdc_units))
+    return add64(unit.cash_units, counted_usdc(e, e.accounts[unit.account].usdc_units))
 
 
 cdef inline int64_t equity(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
@@ -102,7 +119,7 @@ cdef inline int64_t paying_equity(Core* e, uint32_t u, const Probe* probe) noexc
     cdef int64_t usdc = 0
     if not is_block(&e.units[u]):
         usdc = e.accounts[e.units[u].account].usdc_units
-    return sub64(equity(e, u, probe), sub64(usdc_value(e, usdc), convertible(e, usdc)))
+    return sub64(equity(e, u, probe), sub64(counted_usdc(e, usdc), convertible(e, usdc)))
 
 
 cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
@@ -135,7 +152,7 @@ cdef inline int64_t half_haircut(Core* e, uint32_t u) noexcept nogil:
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
     if usdc == 0:
         return 0
-    return floor_div(haircut(e, usdc_value(e, usdc)) + 1, 2)   # the ceiling of a half
+    return floor_div(required_haircut(e, usdc) + 1, 2)         # the ceiling of a half
 
 
 cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
@@ -178,7 +195,7 @@ cdef inline int compare_initial(Core* e, uint32_t u) noexcept nogil:
         exact_add(&s, n, m.terms.rates.fee_reserve)
         exact_add(&s, n, margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
-    return exact_cmp(&s, sub64(equity(e, u, NULL), haircut(e, usdc_value(e, usdc))))
+    return exact_cmp(&s, sub64(equity(e, u, NULL), required_haircut(e, usdc)))
 
 
 cdef inline int64_t order_margin(Core* e, uint32_t u) noexcept nogil:
@@ -210,13 +227,15 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     cdef Amounts a
     cdef Unit* unit = &e.units[u]
     cdef int64_t value
-    a.collateral_units = unit.cash_units
+    a.collateral_units = a.payable_units = unit.cash_units
     a.upnl_units = a.haircut_units = a.im_units = a.mm_units = a.fr_units = 0
     a.order_margin_units = 0
     if not is_block(unit):
-        value = usdc_value(e, e.accounts[unit.account].usdc_units)
+        value = counted_usdc(e, e.accounts[unit.account].usdc_units)
         a.collateral_units = add64(a.collateral_units, value)
-        a.haircut_units = haircut(e, value)
+        a.payable_units = add64(
+            a.payable_units, convertible(e, e.accounts[unit.account].usdc_units))
+        a.haircut_units = required_haircut(e, e.accounts[unit.account].usdc_units)
         a.im_units = a.haircut_units
         a.mm_units = floor_div(a.haircut_units + 1, 2)          # the ceiling of a half
         a.order_margin_units = order_margin(e, u)
@@ -230,9 +249,14 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     return a
 
 
+cdef inline int64_t free_money(const Amounts* a) noexcept nogil:
+    """MB - IM - order margin, at most what main's collateral gives as USD; may be negative (C2)."""
+    return a.free_units if a.free_units < a.payable_units else a.payable_units
+
+
 cdef inline int64_t transferable(const Amounts* a) noexcept nogil:
     """What may move from main into a block (C2)."""
-    cdef int64_t least = a.free_units if a.free_units < a.collateral_units else a.collateral_units
+    cdef int64_t least = free_money(a)
     return least if least > 0 else 0
 
 
@@ -276,11 +300,12 @@ cdef inline int64_t withdrawable_usdc(Core* e, uint32_t u, const Amounts* a) noe
 
 
 cdef inline int64_t removable(Core* e, uint32_t u) noexcept nogil:
-    """What may leave a block (I9): nothing unless its position gains on its opening cost."""
+    """What may leave a block (I9): with in_profit only while it gains on its opening cost."""
     cdef Leg* leg = &e.legs[e.units[u].first_leg]
     if leg.qty_lots == 0:
         return e.units[u].cash_units
-    if position_upnl(&e.markets[leg.contract], leg.qty_lots, leg.opening_cost_units) <= 0:
+    if (e.terms.removal != REMOVAL_FREE and position_upnl(
+            &e.markets[leg.contract], leg.qty_lots, leg.opening_cost_units) <= 0):
         return 0
     return releasable(e, u)
 

@@ -12,6 +12,7 @@ from perpcore.book cimport (
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
 from perpcore.memory cimport CHECK, arena_alloc, arena_free
+from perpcore.policies cimport ADL_PRO_RATA
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
@@ -156,6 +157,8 @@ cdef struct Header:
     i128 deposits_units[2]
     i128 withdrawals_units[2]
     int64_t carried_units
+    int64_t covered_units        # debts that the fund paid in this session (S1)
+    int64_t excess_units         # of it above the cover limit, of earlier sessions and not shared
     int64_t inventory_cash_units
     uint64_t residual[2]         # running L1, modulo 2^64
 
@@ -241,6 +244,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     cdef uint64_t legs = <uint64_t>terms.leg_capacity + 1
     cdef uint64_t orders = <uint64_t>terms.order_capacity + 1
     cdef uint64_t clients = 64
+    # Deleveraging pro rata may close all units of a side at each step of a liquidation.
+    cdef uint64_t steps = 16 if terms.adl_rank == ADL_PRO_RATA else 1
     memset(e, 0, sizeof(Core))
     while clients < 2 * orders:
         clients *= 2
@@ -249,7 +254,7 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.h.unit_free = e.h.leg_free = e.h.group_free = e.h.chunk_free = NONE
     e.h.session = 1
     e.h.next_isolation_id = 1
-    e.event_capacity = 65536 + 40 * units + 32 * orders
+    e.event_capacity = 65536 + steps * 40 * units + 32 * orders
     e.markets = <Market*>take_arena(e, 0, MAX_CONTRACTS * sizeof(Market))
     e.accounts = <Account*>take_arena(
         e, 1, (<uint64_t>terms.account_capacity + 1) * sizeof(Account))
@@ -273,7 +278,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL or e.events == NULL
         or e.tested == NULL or e.ranked == NULL or e.ended == NULL)
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
-            or undo_init(&e.undo, (<uint64_t>1 << 24) + 8192 * units + 4096 * orders) != 0):
+            or undo_init(
+                &e.undo, (<uint64_t>1 << 24) + steps * 8192 * units + 4096 * orders) != 0):
         core_free(e)
         return -1
     return 0
@@ -559,3 +565,15 @@ cdef inline uint32_t block_on(Core* e, uint32_t account, uint32_t contract) noex
     while u != NONE and e.legs[e.units[u].first_leg].contract != contract:
         u = e.units[u].next_block
     return u
+
+
+cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
+    """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
+    cdef uint32_t account = 0, after
+    if u != NONE:
+        account = e.units[u].account
+        after = e.units[u].next_block if is_block(&e.units[u]) else e.accounts[account].first_block
+        if after != NONE:
+            return after
+        account += 1
+    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE

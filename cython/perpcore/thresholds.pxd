@@ -21,8 +21,8 @@ from perpcore.pricemap cimport (
 )
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
-    compare_initial, equity, half_haircut, haircut, magnitude, meets_maintenance, notional,
-    sum_maintenance, usdc_value,
+    compare_initial, counted_usdc, equity, half_haircut, magnitude, meets_maintenance, notional,
+    required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
     CHUNK_IDS, Chunk, Core, Leg, Market, Unit, edit_leg, is_block, smudge, touch,
@@ -118,9 +118,9 @@ cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
     if is_block(unit):
         return unit.cash_units
     cdef int64_t usdc = e.accounts[unit.account].usdc_units
-    cdef int64_t cash = add64(unit.cash_units, usdc_value(e, usdc))
+    cdef int64_t cash = add64(unit.cash_units, counted_usdc(e, usdc))
     if initial:
-        return sub64(cash, haircut(e, usdc_value(e, usdc)))
+        return sub64(cash, required_haircut(e, usdc))
     return sub64(cash, half_haircut(e, u))
 
 
@@ -182,8 +182,8 @@ cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogi
             exact_add(&s, notional(m, leg.qty_lots),
                       margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
         i = leg.next_leg
-    cdef int64_t value = usdc_value(e, e.accounts[e.units[u].account].usdc_units)
-    return sub64(sub64(equity(e, u, NULL), haircut(e, value)), add64(s.whole, s.count))
+    cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
+    return sub64(sub64(equity(e, u, NULL), required_haircut(e, usdc)), add64(s.whole, s.count))
 
 
 cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noexcept nogil:

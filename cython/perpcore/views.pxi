@@ -99,6 +99,19 @@ cdef list book_levels(Market* m, Core* e, int side, int64_t wanted):
     return found
 
 
+cdef list adl_side(Core* e, uint32_t contract, int against_lots):
+    """One side's queue of auto-deleveraging: [(side, account, isolation_id, lots, score)]."""
+    cdef uint32_t n, i, count = adl_queue(e, contract, against_lots, NONE)
+    cdef Leg* leg
+    found = []
+    for n in range(count):
+        i = e.ranked[n].index
+        leg = &e.legs[i]
+        found.append((1 if leg.qty_lots > 0 else 2, leg.account, e.units[leg.unit].isolation_id,
+                      abs(leg.qty_lots), adl_score(e, i)))
+    return found
+
+
 cdef object levels_of(Core* e, uint32_t contract):
     """Liquidation marks of all units with their one position on the contract."""
     cdef dict sums = {}
@@ -206,6 +219,8 @@ cdef dict dump_state(Core* e):
         while u != NONE:
             blocks.append(dump_block(e, u))
             u = e.units[u].next_block
+    if e.terms.cover_limit_units:
+        state["paid_units"], state["excess_units"] = e.h.covered_units, e.h.excess_units
     blocks.sort(key=itemgetter("isolation_id"))
     orders.sort(key=itemgetter("order_id"))
     state["blocks"], state["orders"] = blocks, orders
