@@ -43,6 +43,8 @@ cdef inline int open_account(Core* e, const Command* c) noexcept nogil:
     account.unit = u
     account.first_block = NONE
     account.order_count = account.block_count = 0
+    account.cancel_after_ns = 0
+    account.timer = NONE
     e.h.account_count += 1
     event(e, ACCOUNT_OPENED).account = c.account
     return OK

@@ -5,7 +5,7 @@ from perpcore.accounts cimport deposit_fits
 from perpcore.amendments cimport end_collected
 from perpcore.codes cimport (
     DONE_ELIGIBILITY, ELIGIBILITY_SET, INDEXED, INVALID_ARGUMENT, INVALID_CURRENCY, MARKED,
-    MARKET_STATE_SET, OK, PROFILE_ISOLATED, R_DEPOSIT, USD, USDC,
+    MARKET_STATE_SET, NO_CURRENCY, OK, PROFILE_ISOLATED, R_DEPOSIT, USD, USDC,
 )
 from perpcore.eligibility cimport group_allowed, standing_code
 from perpcore.fund cimport work_off
@@ -15,7 +15,7 @@ from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport reserved_left
 from perpcore.sort cimport Ranked
 from perpcore.state cimport (
-    NO_CONTRACT, Core, Live, Market, edit_account, edit_live, event, is_block,
+    NO_CONTRACT, Core, Live, Market, edit_account, edit_live, event, is_block, watch,
 )
 from perpcore.thresholds cimport look_at, sweep
 
@@ -31,6 +31,7 @@ cdef inline int set_mark(Core* e, const Command* c) noexcept nogil:
     live = edit_live(e, c.contract)
     live.mark_ticks = c.mark_ticks
     live.mark_time_ns = e.h.time_ns
+    watch(e, c.contract)
     ev = event(e, MARKED)
     ev.contract = c.contract
     ev.price_ticks = c.mark_ticks
@@ -40,9 +41,24 @@ cdef inline int set_mark(Core* e, const Command* c) noexcept nogil:
     return OK
 
 
+cdef inline int set_contract_index(Core* e, const Command* c) noexcept nogil:
+    """INDEX of a contract, on its mark grid: it moves nothing but triggers (O1)."""
+    cdef Event* ev
+    if c.mark_ticks < 1 or c.mark_ticks > e.markets[c.contract].terms.max_mark_ticks:
+        return INVALID_ARGUMENT
+    edit_live(e, c.contract).index_ticks = c.mark_ticks
+    watch(e, c.contract)
+    ev = event(e, INDEXED)
+    ev.contract = c.contract
+    ev.price_ticks = c.mark_ticks
+    return OK
+
+
 cdef inline int set_index(Core* e, const Command* c) noexcept nogil:
     """INDEX of USDC: every main account that holds some is looked at (A4)."""
     cdef uint32_t account
+    if c.currency == NO_CURRENCY:
+        return set_contract_index(e, c)
     if c.currency != USDC:
         return INVALID_CURRENCY
     if c.mark_ticks < 1 or c.mark_ticks > 10_000_000:
@@ -96,6 +112,7 @@ cdef inline int set_market_state(Core* e, const Command* c) noexcept nogil:
     ev.contract = c.contract
     ev.qty_lots = c.scope
     edit_live(e, c.contract).state = c.scope
+    watch(e, c.contract)
     return OK
 
 

@@ -4,20 +4,22 @@ from libc.string cimport memset
 
 from perpcore.book cimport book_reduce, pool_find
 from perpcore.codes cimport (
-    AMENDED, BELOW_MIN_ORDER_SIZE, DONE_EXPIRED, DONE_USER, INVALID_ARGUMENT, INVALID_ORDER_ID,
-    INVALID_ORDER_QTY, LIMIT, OK, SCOPE_CROSS, SCOPE_ISOLATED,
+    AMENDED, BELOW_MIN_ORDER_SIZE, CANCEL_AFTER_SET, DONE_DEAD_MAN, DONE_EXPIRED, DONE_USER,
+    INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, INVALID_ORDER_TYPE, LIMIT, OK, SCOPE_ALL,
+    SCOPE_CROSS, SCOPE_ISOLATED,
 )
 from perpcore.clearing cimport smaller
 from perpcore.int128 cimport add64, mul_div_ceil, sub64
 from perpcore.orders cimport Answer, Draft, basic_code, check_and_enter
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    find_client, order_account, order_close, order_end, order_reserve, reserved_left,
+    account_timer_set, cut_link, find_client, order_account, order_close, order_end, order_reserve,
+    reserved_left,
 )
 from perpcore.sort cimport Ranked, ranked_sort
 from perpcore.state cimport (
-    NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, core_commit, core_mark, core_rollback,
-    edit_cold, group_of, is_block, touch, unit_event,
+    ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, core_commit, core_mark,
+    core_rollback, edit_cold, event, group_of, is_block, touch, unit_event,
 )
 from perpcore.transfers cimport return_order_cash
 
@@ -41,11 +43,12 @@ cdef inline uint32_t collect_orders(Core* e, uint32_t u, uint32_t contract, bint
 
 
 cdef inline void end_collected(Core* e, uint32_t count, uint8_t reason) noexcept nogil:
-    """End the collected orders in ascending id; ending one never ends another."""
+    """End the collected orders in ascending id, but for those that a link has ended before."""
     cdef uint32_t n
     ranked_sort(e.ended, count)
     for n in range(count):
-        order_end(e, e.ended[n].index, reason)
+        if pool_find(&e.pool, e.ended[n].key) != NONE:
+            order_end(e, e.ended[n].index, reason)
 
 
 cdef inline void end_orders(Core* e, uint32_t u, bint reserved_only, uint8_t reason) noexcept nogil:
@@ -74,16 +77,33 @@ cdef inline int cancel(Core* e, const Command* c) noexcept nogil:
     return OK
 
 
-cdef inline int cancel_all(Core* e, const Command* c) noexcept nogil:
+cdef inline void end_account_orders(Core* e, uint32_t account, uint32_t contract, int scope,
+                                    uint8_t reason) noexcept nogil:
     """Every order of the account on a contract (65535: on all), cross, isolated or both."""
     cdef uint32_t count = 0, u
-    if c.scope != SCOPE_ISOLATED:
-        count = collect_orders(e, e.accounts[c.account].unit, c.contract, False, count)
-    u = e.accounts[c.account].first_block
-    while u != NONE and c.scope != SCOPE_CROSS:
-        count = collect_orders(e, u, c.contract, False, count)
+    if scope != SCOPE_ISOLATED:
+        count = collect_orders(e, e.accounts[account].unit, contract, False, count)
+    u = e.accounts[account].first_block
+    while u != NONE and scope != SCOPE_CROSS:
+        count = collect_orders(e, u, contract, False, count)
         u = e.units[u].next_block
-    end_collected(e, count, DONE_USER)
+    end_collected(e, count, reason)
+
+
+cdef inline int cancel_all(Core* e, const Command* c) noexcept nogil:
+    end_account_orders(e, c.account, c.contract, c.scope, DONE_USER)
+    return OK
+
+
+cdef inline int cancel_all_after(Core* e, const Command* c) noexcept nogil:
+    """The dead man's switch: all orders end at a time unless it is set anew; 0 disarms it (O6)."""
+    cdef Event* ev
+    if c.expiry_ns and c.expiry_ns <= e.h.time_ns:
+        return INVALID_ARGUMENT
+    account_timer_set(e, c.account, c.expiry_ns)
+    ev = event(e, CANCEL_AFTER_SET)
+    ev.account = c.account
+    ev.amount_units = c.expiry_ns
     return OK
 
 
@@ -148,6 +168,8 @@ cdef inline Draft draft_of(Core* e, uint32_t slot) noexcept nogil:
     d.leg = o.leg
     d.isolated = is_block(&e.units[leg.unit])
     d.leverage = leg.leverage
+    if o.linked != NONE:
+        d.linked_id = e.pool.orders[o.linked].order_id
     d.side = e.pool.orders[slot].price_side & 1
     d.order_type = LIMIT
     d.time_in_force = o.time_in_force
@@ -165,6 +187,7 @@ cdef inline int requeue(Core* e, uint32_t slot, int64_t price_ticks, int64_t lot
     cdef int code
     d.price_ticks = price_ticks
     d.qty_lots = lots
+    cut_link(e, slot)
     order_close(e, slot)
     code = basic_code(e, &d, a)
     if code == OK:
@@ -183,6 +206,8 @@ cdef inline int amend(Core* e, const Command* c, Answer* a) noexcept nogil:
         return INVALID_ORDER_ID
     if c.price_ticks == 0 and c.qty_lots == 0:
         return INVALID_ARGUMENT
+    if e.cold[slot].is_dormant:
+        return INVALID_ORDER_TYPE
     left = e.pool.orders[slot].qty_lots
     price_ticks = e.pool.orders[slot].price_side >> 1
     lots = left
@@ -207,9 +232,15 @@ cdef inline int amend(Core* e, const Command* c, Answer* a) noexcept nogil:
 
 cdef inline bint fire_timers(Core* e) noexcept nogil:
     """End what expires by now, by (time, id), at most so many a command; whether any did (O6)."""
-    cdef uint32_t fired = 0
+    cdef uint32_t fired = 0, slot, account
     while (fired < e.terms.timers_per_command and e.h.timer_count
             and e.timers[0].expiry_ns <= e.h.time_ns):
-        order_end(e, e.timers[0].slot, DONE_EXPIRED)
+        slot = e.timers[0].slot
+        if slot & ACCOUNT_TIMER:
+            account = slot ^ ACCOUNT_TIMER
+            account_timer_set(e, account, 0)
+            end_account_orders(e, account, NO_CONTRACT, SCOPE_ALL, DONE_DEAD_MAN)
+        else:
+            order_end(e, slot, DONE_EXPIRED)
         fired += 1
     return fired != 0

@@ -101,10 +101,12 @@ cdef inline int64_t position_shortfall(Core* e, uint32_t u, int64_t leverage) no
 
 cdef inline void raise_reserve(Core* e, uint32_t slot, int64_t units,
                                int64_t leverage) noexcept nogil:
-    """The order holds so much more, at its new leverage."""
+    """The order holds so much more, at its new leverage; a dormant one has neither."""
     cdef OrderCold* o = edit_cold(e, slot)
     cdef LegOrders* g = edit_group(e, e.legs[o.leg].orders)
     cdef int side = e.pool.orders[slot].price_side & 1
+    if o.is_dormant:
+        return
     o.leverage = <uint16_t>leverage
     o.reserve_units = add64(o.reserve_units, units)
     g.reserve_units[side] = add64(g.reserve_units[side], units)

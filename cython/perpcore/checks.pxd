@@ -4,15 +4,16 @@
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from perpcore.book cimport BookOrder, book_best, book_head, book_level_lots, book_next_level
+from perpcore.book cimport Book, BookOrder, book_best, book_head, book_level_lots, book_next_level
 from perpcore.codes cimport LIQUIDATING, OPEN, PENDING
 from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
 from perpcore.pricemap cimport pricemap_find
 from perpcore.records cimport NONE
-from perpcore.reserves cimport find_client, reserved_left
+from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
-    Core, DONE_THIS_COMMAND, Leg, LegOrders, Market, OrderCold, Unit, is_block, next_unit,
+    DONE_THIS_COMMAND, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit, is_block,
+    next_unit,
 )
 from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
 
@@ -87,6 +88,12 @@ cdef inline bint is_zero(i128 value) noexcept nogil:
     return value.hi == 0 and value.lo == 0
 
 
+cdef inline bint link_holds(Core* e, uint32_t slot) noexcept nogil:
+    """A link goes both ways and stays within a unit and a contract."""
+    cdef uint32_t other = e.cold[slot].linked
+    return other == NONE or (e.cold[other].linked == slot and e.cold[other].leg == e.cold[slot].leg)
+
+
 cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
     """A leg's totals against its orders one by one."""
     cdef uint32_t g = e.legs[i].orders, slot, count = 0, before = NONE
@@ -110,7 +117,9 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
         sums.reserve_units[side] += e.cold[slot].reserve_units
         sums.extra_units[side] += e.cold[slot].extra_units
         sums.reserved_lots[side] += reserved_left(&e.cold[slot])
-        sums.free_lots[side] += e.pool.orders[slot].qty_lots - reserved_left(&e.cold[slot])
+        sums.free_lots[side] += free_left(e, slot)
+        if not link_holds(e, slot):
+            return ORDER_LINKS
         count += 1
         before = slot
         last_id = e.pool.orders[slot].order_id
@@ -198,27 +207,26 @@ cdef inline int unit_fault(Core* e, uint32_t u) noexcept nogil:
     return key_fault(e, u)
 
 
-cdef inline int book_fault(Core* e, uint32_t contract, uint32_t* orders) noexcept nogil:
-    """Every order of the book is live at its price, and levels sum up."""
-    cdef Market* m = &e.markets[contract]
+cdef inline int book_fault(Core* e, uint32_t contract, Book* book, uint32_t* orders) noexcept nogil:
+    """Every order of a book is live at its price, and levels sum up."""
     cdef int side
     cdef int64_t price, lots
     cdef uint32_t slot
     for side in range(2):
-        price = book_best(&m.book, side)
+        price = book_best(book, side)
         while price >= 0:
             lots = 0
-            slot = book_head(&m.book, side, price)
+            slot = book_head(book, side, price)
             while slot != NONE:
-                if (not e.cold[slot].in_book or e.legs[e.cold[slot].leg].contract != contract
+                if (not e.cold[slot].in_book or book_of(e, slot) != book or e.legs[e.cold[slot].leg].contract != contract
                         or e.pool.orders[slot].price_side != (<uint32_t>(price << 1) | side)):
                     return ORDER_LINKS
                 lots += e.pool.orders[slot].qty_lots
                 orders[0] += 1
                 slot = e.pool.orders[slot].next
-            if lots != book_level_lots(&m.book, side, price):
+            if lots != book_level_lots(book, side, price):
                 return ORDER_LINKS
-            price = book_next_level(&m.book, side, price)
+            price = book_next_level(book, side, price)
     return NO_FAULT
 
 
@@ -261,7 +269,8 @@ cdef inline int count_fault(Core* e) noexcept nogil:
 cdef inline int first_fault(Core* e, uint32_t* culprit) noexcept nogil:
     """The first invariant that does not hold, and the unit (or contract) of it; 0 when all hold."""
     cdef Audit sums = audit_state(e)
-    cdef uint32_t u = next_unit(e, NONE), contract, orders = 0
+    cdef uint32_t u = next_unit(e, NONE), contract, orders = 0, dormant, dormant_orders = 0
+    cdef int reference
     cdef int fault
     culprit[0] = NONE
     if not is_zero(sums.residual[0]) or not is_zero(sums.residual[1]):
@@ -276,10 +285,15 @@ cdef inline int first_fault(Core* e, uint32_t* culprit) noexcept nogil:
         u = next_unit(e, u)
     for contract in range(e.h.contract_count):
         culprit[0] = contract
-        fault = book_fault(e, contract, &orders)
+        fault = book_fault(e, contract, &e.markets[contract].book, &orders)
+        for reference in range(REFERENCES):
+            dormant = orders
+            if fault == NO_FAULT:
+                fault = book_fault(e, contract, &e.markets[contract].triggers[reference], &orders)
+            dormant_orders += orders - dormant
         if fault:
             return fault
     culprit[0] = NONE
-    if orders != e.pool.state.live_count:
+    if orders != e.pool.state.live_count or dormant_orders != e.h.dormant_count:
         return ORDER_LINKS
     return count_fault(e)

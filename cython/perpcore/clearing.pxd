@@ -12,7 +12,7 @@ from perpcore.codes cimport (
     AMENDED, BEYOND_BANKRUPTCY, BLOCK_OPEN, BLOCK_PENDING, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
     DONE_SELF_TRADE, FILL, FILL_LIQUIDATION, FILL_MAKER, FILL_TAKER, FILL_WORK_OFF,
     IMMEDIATE_LIQUIDATION, OPEN, PENDING, R_ISOLATED_TRANSFER, R_LIQUIDATION_FEE, R_REALIZED_PNL,
-    R_TRADE_FEE, REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, STP_BOTH, STP_TAKER,
+    R_TRADE_FEE, REDUCE_ONLY, REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, STP_BOTH, STP_TAKER,
 )
 from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
 from perpcore.margin cimport rate_ceil
@@ -24,12 +24,12 @@ from perpcore.posting cimport (
 from perpcore.posting cimport USD_LEDGER
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
-    order_end, order_forget, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
+    order_end, order_filled, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
 )
 from perpcore.standing cimport Probe, magnitude, meets_maintenance, paying_equity, releasable
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
-    edit_order, edit_unit, event, is_block, touch, unit_event,
+    edit_order, edit_unit, event, is_block, touch, unit_event, watch,
 )
 from perpcore.transfers cimport return_everything, return_order_cash, return_position_cash
 
@@ -207,7 +207,7 @@ cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price
     else:
         clear_opening(e, slot, lots, money)
     if not is_taker and e.pool.orders[slot].qty_lots == 0:
-        order_forget(e, slot)
+        order_filled(e, slot)
 
 
 cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
@@ -260,6 +260,19 @@ cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money
         return_position_cash(e, u, asked, contract, order_id)
 
 
+cdef inline uint32_t first_after(Core* e, uint32_t group, uint64_t order_id) noexcept nogil:
+    """The group's first order with a larger id, or NONE."""
+    cdef uint32_t slot = e.groups[group].first_order
+    while slot != NONE and e.pool.orders[slot].order_id <= order_id:
+        slot = e.cold[slot].next_order
+    return slot
+
+
+cdef inline bint waits_for_more(const OrderCold* o) noexcept nogil:
+    """A dormant order that may open: it outlives the position."""
+    return o.is_dormant and not o.exec_flags & REDUCE_ONLY
+
+
 cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
                                 bint is_taker) noexcept nogil:
     """A flat leg's orders lose the lots that could only reduce; a block with orders is PENDING.
@@ -268,7 +281,7 @@ cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
     """
     cdef uint32_t g = e.legs[i].orders
     cdef uint32_t slot = NONE if g == NONE else e.groups[g].first_order, after
-    cdef bint orders_left = False
+    cdef bint orders_left = False, was_linked
     cdef bint isolated = is_block(&e.units[e.legs[i].unit])
     while slot != NONE:
         after = e.cold[slot].next_order
@@ -276,8 +289,13 @@ cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
             orders_left = orders_left or (
                 e.pool.orders[slot].qty_lots != 0 and reserved_left(&e.cold[slot]) != 0)
         elif e.pool.orders[slot].qty_lots != 0:
-            if reserved_left(&e.cold[slot]) == 0:
+            if waits_for_more(&e.cold[slot]):
+                orders_left = True
+            elif reserved_left(&e.cold[slot]) == 0:
+                was_linked = e.cold[slot].linked != NONE
                 order_end(e, slot, DONE_REDUCE_ONLY)
+                if was_linked:                       # the next may have ended with it
+                    after = first_after(e, g, e.pool.orders[slot].order_id)
             else:
                 keep_reserved_lots(e, slot)
                 orders_left = True
@@ -407,6 +425,7 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
     clear_order(e, maker, lots, price_ticks, &maker_money, False)
     clear_taker(e, t, lots, price_ticks, &taker_money)
     edit_live(e, t.contract).last_price_ticks = price_ticks
+    watch(e, t.contract)
     t.filled_lots += lots
     if t.commits:
         core_commit(e)

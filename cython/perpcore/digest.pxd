@@ -6,10 +6,10 @@ that the hash is the same on every machine and compiler.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from perpcore.book cimport BookOrder, book_best, book_head, book_next_level
+from perpcore.book cimport Book, BookOrder, book_best, book_head, book_next_level
 from perpcore.int128 cimport i128
 from perpcore.records cimport NONE
-from perpcore.state cimport Account, Core, Leg, Live, Market, OrderCold, Unit
+from perpcore.state cimport REFERENCES, Account, Core, Leg, Live, Market, OrderCold, Unit
 
 cdef struct Digest:
     uint64_t a
@@ -53,6 +53,11 @@ cdef inline void mix_order(Core* e, Digest* d, uint32_t slot) noexcept nogil:
     mix(d, b.order_id)
     mix(d, <uint64_t>b.qty_lots)
     mix(d, b.price_side)
+    if o.is_dormant:
+        mix(d, (<uint64_t>e.dormant[slot].price_ticks << 32) | (<uint64_t>e.dormant[slot].side << 16)
+            | (<uint64_t>e.dormant[slot].order_type << 8) | e.dormant[slot].reference)
+    if o.linked != NONE:
+        mix(d, e.pool.orders[o.linked].order_id)
     mix(d, e.legs[o.leg].account)
     mix(d, e.units[e.legs[o.leg].unit].isolation_id)
     mix(d, <uint64_t>o.reserve_units)
@@ -68,16 +73,16 @@ cdef inline void mix_order(Core* e, Digest* d, uint32_t slot) noexcept nogil:
         | (<uint64_t>o.stp << 8) | o.is_explicit)
 
 
-cdef inline void mix_book(Core* e, Digest* d, Market* m, int side) noexcept nogil:
+cdef inline void mix_book(Core* e, Digest* d, Book* book, int side) noexcept nogil:
     """Orders in priority: price, then time."""
-    cdef int64_t price = book_best(&m.book, side)
+    cdef int64_t price = book_best(book, side)
     cdef uint32_t slot
     while price >= 0:
-        slot = book_head(&m.book, side, price)
+        slot = book_head(book, side, price)
         while slot != NONE:
             mix_order(e, d, slot)
             slot = e.pool.orders[slot].next
-        price = book_next_level(&m.book, side, price)
+        price = book_next_level(book, side, price)
     mix(d, 0)
 
 
@@ -85,6 +90,7 @@ cdef inline void mix_market(Core* e, Digest* d, Market* m) noexcept nogil:
     cdef Live* live = &m.live
     cdef const unsigned char* terms = <const unsigned char*>&m.terms.terms
     cdef uint64_t i
+    cdef int reference
     for i in range(sizeof(m.terms.terms)):
         mix(d, terms[i])
     mix(d, <uint64_t>live.mark_ticks)
@@ -94,8 +100,12 @@ cdef inline void mix_market(Core* e, Digest* d, Market* m) noexcept nogil:
     mix(d, <uint64_t>live.inventory_cost_units)
     mix(d, <uint64_t>live.funding_rate_e9)
     mix(d, (<uint64_t>live.funding_pending << 8) | live.state)
-    mix_book(e, d, m, 0)
-    mix_book(e, d, m, 1)
+    mix_book(e, d, &m.book, 0)
+    mix_book(e, d, &m.book, 1)
+    mix(d, <uint64_t>live.index_ticks)
+    for reference in range(REFERENCES):
+        mix_book(e, d, &m.triggers[reference], 0)
+        mix_book(e, d, &m.triggers[reference], 1)
 
 
 cdef inline void mix_unit(Core* e, Digest* d, uint32_t u) noexcept nogil:
@@ -134,6 +144,7 @@ cdef inline uint64_t state_digest(Core* e) noexcept nogil:
         mix(&d, <uint64_t>account.usdc_units)
         mix(&d, account.profile)
         mix(&d, <uint64_t>account.deficit_units)
+        mix(&d, <uint64_t>account.cancel_after_ns)
         mix_unit(e, &d, account.unit)
         u = account.first_block
         while u != NONE:

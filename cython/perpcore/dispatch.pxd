@@ -1,6 +1,7 @@
 """Floor 8.5: one command from its record to its last event (O5): the whole pipeline on one page.
 
-time -> timers due -> structure -> the kind's own checks and work -> rounds -> thresholds filed.
+time -> timers due -> structure -> the kind's own checks and work -> rounds -> thresholds filed ->
+triggers that are reached, each a new order with rounds of its own.
 A refused command leaves one REJECT event and a moved clock, nothing else.
 """
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
@@ -10,18 +11,18 @@ from perpcore.accounts cimport deposit, open_account, withdraw
 from perpcore.administration cimport (
     set_eligibility, set_index, set_mark, set_market_state, top_up_fund,
 )
-from perpcore.amendments cimport amend, cancel, cancel_all, fire_timers
+from perpcore.amendments cimport amend, cancel, cancel_all, cancel_all_after, fire_timers
 from perpcore.blocks cimport add_margin, remove_margin, set_leverage
 from perpcore.codes cimport (
-    ADD_MARGIN, ADMIN_FIRST, AMEND, CANCEL, CANCEL_ALL, CLOSE_POSITION, DEPOSIT, FUNDING,
-    FUND_TOP_UP, INDEX, INVALID_ACCOUNT, INVALID_ARGUMENT, INVALID_INSTRUMENT, MARK,
-    MARKET_REDUCE_ONLY, NEW_ORDER, NOT_ADMINISTRATION, OK, OPEN_ACCOUNT, REJECT, REMOVE_MARGIN,
+    ADD_MARGIN, ADMIN_FIRST, AMEND, CANCEL, CANCEL_ALL, CANCEL_ALL_AFTER, CLOSE_POSITION, DEPOSIT,
+    FUNDING, FUND_TOP_UP, INDEX, INVALID_ACCOUNT, INVALID_ARGUMENT, INVALID_INSTRUMENT, MARK,
+    MARKET_REDUCE_ONLY, NEW_ORDER, NO_CURRENCY, NOT_ADMINISTRATION, OK, OPEN_ACCOUNT, REJECT, REMOVE_MARGIN,
     FUNDING_AT_SETTLEMENT, SCOPE_ISOLATED, SETTLE_SESSION, SET_ELIGIBILITY, SET_LEVERAGE,
-    SET_MARKET_STATE, TICK, TIME_GOES_BACK, UNKNOWN_COMMAND, WITHDRAW,
+    SET_MARKET_STATE, TICK, TIME_GOES_BACK, TRIGGER_LAST, UNKNOWN_COMMAND, WITHDRAW,
 )
 from perpcore.liquidation cimport run_rounds
 from perpcore.memory cimport CHECK
-from perpcore.orders cimport Answer, close_position, new_order
+from perpcore.orders cimport Answer, close_position, is_conditional, new_order
 from perpcore.records cimport NONE, Command, Event
 from perpcore.session cimport set_funding, settle
 from perpcore.state cimport (
@@ -29,6 +30,7 @@ from perpcore.state cimport (
     forget_touched,
 )
 from perpcore.thresholds cimport refile_unit
+from perpcore.triggers cimport fire, new_conditional, next_reached
 from perpcore.undo cimport undo_end
 
 cdef enum Field:
@@ -54,14 +56,15 @@ cdef enum Field:
     F_MARK = 262144
     F_RATE = 524288
     F_PROFILE = 1048576
-    F_TRIGGER = 2097152          # of no kind yet
+    F_TRIGGER = 2097152
     F_ORDER = F_PRICE | F_QTY | F_ACCOUNT | F_CONTRACT | F_ISOLATION_ID | F_TYPE | F_FLAGS
 
 
 cdef inline uint32_t fields_of(int kind) noexcept nogil:
     """The fields that a kind uses; 0: no such kind, or one that needs none."""
     if kind == NEW_ORDER:
-        return F_ORDER | F_CLIENT_ID | F_SIDE | F_TIF | F_STP | F_LEVERAGE | F_EXPIRY | F_MARGIN
+        return (F_ORDER | F_CLIENT_ID | F_SIDE | F_TIF | F_STP | F_LEVERAGE | F_EXPIRY | F_MARGIN
+                | F_ORDER_ID)
     if kind == CANCEL:
         return F_ACCOUNT | F_ORDER_ID | F_CLIENT_ID
     if kind == AMEND:
@@ -70,6 +73,8 @@ cdef inline uint32_t fields_of(int kind) noexcept nogil:
         return F_ACCOUNT | F_CONTRACT | F_SCOPE
     if kind == CLOSE_POSITION:
         return F_ORDER
+    if kind == CANCEL_ALL_AFTER:
+        return F_ACCOUNT | F_EXPIRY
     if kind == SET_LEVERAGE:
         return F_ACCOUNT | F_CONTRACT | F_LEVERAGE | F_ISOLATION_ID | F_FLAGS
     if kind == ADD_MARGIN or kind == REMOVE_MARGIN:
@@ -91,6 +96,16 @@ cdef inline uint32_t fields_of(int kind) noexcept nogil:
     if kind == FUND_TOP_UP:
         return F_AMOUNT | F_CURRENCY
     return 0
+
+
+cdef inline uint32_t fields_used(const Command* c) noexcept nogil:
+    """The fields that this command uses: of some kinds a type or a currency uses more."""
+    cdef uint32_t used = fields_of(c.kind)
+    if c.kind == NEW_ORDER and is_conditional(c.order_type):
+        return used | F_TRIGGER | F_SCOPE
+    if c.kind == INDEX and c.currency == NO_CURRENCY:
+        return used | F_CONTRACT
+    return used
 
 
 cdef inline uint32_t field_if(bint is_set, uint32_t field) noexcept nogil:
@@ -120,7 +135,7 @@ cdef inline bint is_known(int kind) noexcept nogil:
 
 cdef inline int structure_code(const Command* c, bint is_administration) noexcept nogil:
     """What is wrong with the record itself, whoever sent it; its time apart."""
-    cdef uint32_t used = fields_of(c.kind)
+    cdef uint32_t used = fields_used(c)
     if not is_known(c.kind):
         return UNKNOWN_COMMAND
     if c.kind >= ADMIN_FIRST and not is_administration:
@@ -133,6 +148,8 @@ cdef inline int structure_code(const Command* c, bint is_administration) noexcep
         return INVALID_ARGUMENT
     if c.kind == CANCEL_ALL and c.scope > SCOPE_ISOLATED:
         return INVALID_ARGUMENT
+    if c.kind == NEW_ORDER and c.scope > TRIGGER_LAST:
+        return INVALID_ARGUMENT
     if c.kind == SET_MARKET_STATE and c.scope > MARKET_REDUCE_ONLY:
         return INVALID_ARGUMENT
     if c.profile & 0xC0:                             # bits 6 and 7 mean nothing
@@ -142,7 +159,7 @@ cdef inline int structure_code(const Command* c, bint is_administration) noexcep
 
 cdef inline int target_code(Core* e, const Command* c) noexcept nogil:
     """210 and 209: the account and the contract exist."""
-    cdef uint32_t used = fields_of(c.kind)
+    cdef uint32_t used = fields_used(c)
     if used & F_ACCOUNT and c.kind != OPEN_ACCOUNT and c.account >= e.h.account_count:
         return INVALID_ACCOUNT
     if used & F_CONTRACT and c.contract >= e.h.contract_count:
@@ -154,7 +171,7 @@ cdef inline int target_code(Core* e, const Command* c) noexcept nogil:
 cdef inline int perform(Core* e, const Command* c, Answer* a) noexcept nogil:
     """The kind's own checks and work; a code other than 0 has changed nothing."""
     if c.kind == NEW_ORDER:
-        return new_order(e, c, a)
+        return new_conditional(e, c, a) if is_conditional(c.order_type) else new_order(e, c, a)
     if c.kind == CANCEL:
         return cancel(e, c)
     if c.kind == AMEND:
@@ -165,6 +182,8 @@ cdef inline int perform(Core* e, const Command* c, Answer* a) noexcept nogil:
         return cancel_all(e, c)
     if c.kind == CLOSE_POSITION:
         return close_position(e, c, a)
+    if c.kind == CANCEL_ALL_AFTER:
+        return cancel_all_after(e, c)
     if c.kind == SET_LEVERAGE:
         return set_leverage(e, c, a)
     if c.kind == ADD_MARGIN:
@@ -226,6 +245,18 @@ cdef inline void conclude(Core* e) noexcept nogil:
     CHECK(e.h.residual[0] == 0 and e.h.residual[1] == 0)
 
 
+cdef inline void fire_triggers(Core* e) noexcept nogil:
+    """Fire what is reached, one by one, each with its rounds, at most so many a command (O1)."""
+    cdef uint32_t fired, slot
+    for fired in range(e.terms.timers_per_command):
+        slot = next_reached(e)
+        if slot == NONE:
+            return
+        begin(e)
+        fire(e, slot)
+        conclude(e)
+
+
 cdef inline int apply_one(Core* e, const Command* c, bint is_administration) noexcept nogil:
     """One command; its events are in e.events[0..event_count). Returns its code."""
     cdef Answer answer
@@ -249,6 +280,8 @@ cdef inline int apply_one(Core* e, const Command* c, bint is_administration) noe
         conclude(e)
     else:
         refuse(e, c, code, &answer)
+    if e.h.dormant_count:
+        fire_triggers(e)
     return code
 
 

@@ -20,7 +20,7 @@ from perpcore.host cimport (
 )
 from perpcore.int128 cimport i128
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
-from perpcore.reserves cimport reserved_left
+from perpcore.reserves cimport limit_of, reserved_left
 from perpcore.snapshot cimport (
     AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
     view_contract, view_position, view_unit, view_venue,

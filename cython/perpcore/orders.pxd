@@ -6,22 +6,24 @@ is written before they are done; what can still be refused while it matches is u
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.book cimport book_best, book_has_room, book_insert, pool_take
+from perpcore.book cimport book_best, book_has_room, book_insert, pool_find, pool_take
 from perpcore.clearing cimport (
     TAKES_ORDER, WALK_BOTH, WALK_DONE, Taker, closes, not_below_zero, reaches, smaller, walk,
 )
 from perpcore.codes cimport (
     ACCEPTED, ACCOUNT_IN_MARGIN_CALL, AMENDED, BELOW_MIN_ORDER_SIZE, BEYOND_BANKRUPTCY,
-    BLOCK_EXISTS, BLOCK_PENDING, BUY, CAPACITY, DONE_MAINTENANCE, DONE_REDUCE_ONLY, DONE_REST,
+    BLOCK_EXISTS, BLOCK_PENDING, BUY, CAPACITY, DONE_LINKED, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
+    DONE_REST,
     DONE_SELF_TRADE, DUPLICATE_CLIENT_ORDER_ID, EXCEEDS_ACCOUNT_NOTIONAL, EXCEEDS_INITIAL_MARGIN,
     EXCEEDS_MAX_BLOCKS, EXCEEDS_MAX_ORDERS, EXCEEDS_MAX_ORDER_SIZE, EXCEEDS_MAX_POSITION,
     FAR_AWAY_PRICE, FOK, FOK_NOT_FILLED, GTC, GTD, IMMEDIATE_LIQUIDATION, INSUFFICIENT_BALANCE,
-    INVALID_ARGUMENT, INVALID_EXEC_INST, INVALID_ISOLATION_ID, INVALID_LEVERAGE,
+    INVALID_ARGUMENT, INVALID_EXEC_INST, INVALID_ISOLATION_ID, INVALID_LEVERAGE, INVALID_ORDER_ID,
     INVALID_ORDER_QTY, INVALID_ORDER_TYPE, INVALID_PRICE, INVALID_SIDE, INVALID_TIME_IN_FORCE,
     IOC, IOC_NOT_FILLED, ISOLATED_MARGIN, LIMIT, MARGIN_WITHOUT_RISK, MARKET, MARKET_HALTED,
     MARKET_NOT_OPEN, NO_MARK_PRICE, NO_POSITION, NO_TIF, OK, PENDING, POST_ONLY,
     POST_ONLY_WOULD_TAKE, PRICE_ABOVE_LIMIT, PRICE_BELOW_LIMIT, REDUCE_ONLY, REDUCE_ONLY_REJECTED,
-    RELEASE_MARGIN, SELF_TRADE_PREVENTED, SELL, STALE_MARK_PRICE, STP_BOTH, STP_DEFAULT, STP_TAKER,
+    RELEASE_MARGIN, SELF_TRADE_PREVENTED, SELL, SMART_POST_ONLY, STALE_MARK_PRICE, STOP_LIMIT,
+    STOP_LOSS, STP_BOTH, STP_DEFAULT, STP_TAKER, TAKE_PROFIT, TAKE_PROFIT_LIMIT,
 )
 from perpcore.contract cimport E9, margin_rate
 from perpcore.eligibility cimport eligibility_code
@@ -33,14 +35,14 @@ from perpcore.memory cimport CHECK
 from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    client_place, extra_needed, find_client, link_order, order_end, order_forget, reserve_of,
-    set_client, timer_add,
+    book_of, client_place, extra_needed, find_client, link_order, order_end, order_forget,
+    reserve_of, set_client, timer_add,
 )
 from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, magnitude
 from perpcore.state cimport (
-    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on, core_commit,
-    core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit, free_lots, has_room,
-    leg_of, leg_take, main_of, reserved_lots, touch, unit_event, unit_take,
+    Account, Core, Dormant, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
+    core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order,
+    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch, unit_event, unit_take,
 )
 from perpcore.transfers cimport fund_orders
 
@@ -64,6 +66,8 @@ cdef struct Draft:
     int64_t size_lots            # size at which MR' is taken
     int64_t extra_units          # E
     int64_t amount_units         # what is reserved
+    int64_t trigger_ticks        # conditional: 0 when it is none, or has fired
+    uint64_t linked_id           # of the order that ends when this one does, 0: none
     uint32_t account
     uint32_t contract
     uint32_t unit                # NONE: a new block
@@ -74,6 +78,9 @@ cdef struct Draft:
     uint8_t time_in_force
     uint8_t exec_flags
     uint8_t stp
+    uint8_t trigger_type         # conditional: codes.OrderType as it was sent
+    uint8_t reference            # conditional: codes.Scope TRIGGER_*
+    bint fires_on_rise
     bint isolated
     bint amends
     bint closes_all              # the smallest size does not apply
@@ -81,25 +88,41 @@ cdef struct Draft:
 
 # ---- form (step 1) ------------------------------------------------------------------------------
 
+cdef inline bint is_conditional(uint8_t order_type) noexcept nogil:
+    return STOP_LOSS <= order_type <= TAKE_PROFIT_LIMIT
+
+
+cdef inline uint8_t type_when_fired(uint8_t order_type) noexcept nogil:
+    """What a conditional order becomes; other types stay what they are (O1)."""
+    if order_type == STOP_LOSS or order_type == TAKE_PROFIT:
+        return MARKET
+    return LIMIT if order_type == STOP_LIMIT or order_type == TAKE_PROFIT_LIMIT else order_type
+
+
 cdef inline int form_code(Core* e, const Command* c) noexcept nogil:
     """220, 218, 221, 219, 40001 of a NEW_ORDER's words."""
     cdef uint8_t flags = c.exec_flags, tif = c.time_in_force
+    cdef uint8_t order_type = type_when_fired(c.order_type)
     if c.side != BUY and c.side != SELL:
         return INVALID_SIDE
-    if c.order_type != LIMIT and c.order_type != MARKET:
+    if order_type != LIMIT and order_type != MARKET:
         return INVALID_ORDER_TYPE
-    if c.order_type == MARKET:
+    if order_type == MARKET:
         if tif != NO_TIF and tif != IOC:
             return INVALID_TIME_IN_FORCE
     elif tif > GTD:
         return INVALID_TIME_IN_FORCE
     if (c.expiry_ns <= e.h.time_ns) if tif == GTD else (c.expiry_ns != 0):
         return INVALID_TIME_IN_FORCE
-    if flags & ~(POST_ONLY | REDUCE_ONLY | ISOLATED_MARGIN):
+    if flags & ~(POST_ONLY | REDUCE_ONLY | ISOLATED_MARGIN | SMART_POST_ONLY):
         return INVALID_EXEC_INST
-    if flags & POST_ONLY and (c.order_type != LIMIT or tif == IOC or tif == FOK):
+    if flags & (POST_ONLY | SMART_POST_ONLY) and (order_type != LIMIT or tif == IOC or tif == FOK):
+        return INVALID_EXEC_INST
+    if flags & POST_ONLY and flags & SMART_POST_ONLY:
         return INVALID_EXEC_INST
     if c.stp > STP_BOTH or c.isolated_margin_units < 0:
+        return INVALID_ARGUMENT
+    if is_conditional(c.order_type) and c.isolated_margin_units:
         return INVALID_ARGUMENT
     if not flags & ISOLATED_MARGIN and (c.isolation_id or c.leverage or c.isolated_margin_units):
         return INVALID_ARGUMENT
@@ -181,19 +204,39 @@ cdef inline int band_code(Core* e, const Draft* d, Answer* a) noexcept nogil:
     return OK
 
 
-cdef inline int market_code(Core* e, Draft* d, Answer* a) noexcept nogil:
-    """Steps 4 to 6; a MARKET order gets its limit here."""
-    cdef Market* m = &e.markets[d.contract]
+cdef inline int open_code(Core* e, const Draft* d) noexcept nogil:
+    """Steps 4 and 5."""
     cdef int code
-    if m.live.state == MARKET_HALTED:
+    if e.markets[d.contract].live.state == MARKET_HALTED:
         return MARKET_NOT_OPEN
     code = mark_code(e, d.contract)
     if code:
         return code
     if find_client(e, d.account, d.client_order_id) != NONE:
         return DUPLICATE_CLIENT_ORDER_ID
-    if d.order_type == LIMIT:
+    return OK
+
+
+cdef inline int slide_code(Core* e, Draft* d, Answer* a) noexcept nogil:
+    """SMART_POST_ONLY: a price that would take becomes the best that does not, or is 43005 (O1)."""
+    cdef int64_t best = book_best(&e.markets[d.contract].book, 1 - d.side)
+    if best < 0 or (d.price_ticks < best if d.side == 0 else d.price_ticks > best):
         return band_code(e, d, a)
+    d.price_ticks = best - 1 if d.side == 0 else best + 1
+    if price_code(e, d, a) or band_code(e, d, a):
+        a.price_ticks = 0
+        return POST_ONLY_WOULD_TAKE
+    return OK
+
+
+cdef inline int market_code(Core* e, Draft* d, Answer* a) noexcept nogil:
+    """Steps 4 to 6; a MARKET order gets its limit here."""
+    cdef Market* m = &e.markets[d.contract]
+    cdef int code = open_code(e, d)
+    if code:
+        return code
+    if d.order_type == LIMIT:
+        return slide_code(e, d, a) if d.exec_flags & SMART_POST_ONLY else band_code(e, d, a)
     if d.side == 0:
         d.price_ticks = band_high(m, m.terms.terms.band_aggressive_e9)
     else:
@@ -237,6 +280,17 @@ cdef inline int unit_code(Core* e, const Command* c, Draft* d) noexcept nogil:
     d.leverage = c.leverage
     if c.leverage < 1 or c.leverage > e.markets[d.contract].terms.terms.max_leverage:
         return INVALID_LEVERAGE
+    return OK
+
+
+cdef inline int link_code(Core* e, const Draft* d) noexcept nogil:
+    """212: the order to be linked with lives in the same unit and contract and has no link yet."""
+    cdef uint32_t other
+    if d.linked_id == 0:
+        return OK
+    other = pool_find(&e.pool, d.linked_id)
+    if other == NONE or d.leg == NONE or e.cold[other].leg != d.leg or e.cold[other].linked != NONE:
+        return INVALID_ORDER_ID
     return OK
 
 
@@ -453,6 +507,17 @@ cdef inline void open_block(Core* e, Draft* d) noexcept nogil:
     e.legs[d.leg].leverage = <uint16_t>d.leverage
 
 
+cdef inline void lay_asleep(Core* e, const Draft* d, uint32_t slot) noexcept nogil:
+    """Make a record a dormant order's: it is filed under its trigger, its limit is kept apart."""
+    cdef Dormant* dormant = edit_dormant(e, slot)
+    e.pool.orders[slot].price_side = <uint32_t>(d.trigger_ticks << 1) | d.fires_on_rise
+    e.cold[slot].is_dormant = True
+    dormant.price_ticks = <uint32_t>d.price_ticks
+    dormant.side = d.side
+    dormant.order_type = d.trigger_type
+    dormant.reference = d.reference
+
+
 cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     """Take the order's record and count it; it is not in the book yet."""
     cdef uint32_t slot = pool_take(&e.pool, d.order_id, &e.undo)
@@ -471,7 +536,7 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     o.expiry_ns = d.expiry_ns
     o.client_order_id = d.client_order_id
     o.accept_mark_ticks = <uint32_t>e.markets[d.contract].live.mark_ticks
-    o.timer = NONE
+    o.timer = o.linked = NONE
     o.leverage = <uint16_t>d.leverage
     o.exec_flags = d.exec_flags
     o.time_in_force = d.time_in_force
@@ -480,6 +545,8 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     o.leg = d.leg
     if d.client_order_id:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)
+    if d.trigger_ticks:
+        lay_asleep(e, d, slot)
     link_order(e, d.leg, slot)
     edit_account(e, d.account).order_count += 1
     touch(e, d.unit)
@@ -510,10 +577,27 @@ cdef inline uint32_t accept(Core* e, Draft* d) noexcept nogil:
 
 cdef inline void put_in_book(Core* e, uint32_t slot) noexcept nogil:
     cdef OrderCold* o = edit_cold(e, slot)
-    book_insert(&e.markets[e.legs[o.leg].contract].book, &e.pool, slot, &e.undo)
+    book_insert(book_of(e, slot), &e.pool, slot, &e.undo)
     o.in_book = True
+    e.h.dormant_count += o.is_dormant
     if o.time_in_force == GTD:
         timer_add(e, slot)
+
+
+cdef inline void tie(Core* e, const Draft* d) noexcept nogil:
+    """The order's matching is done: link it with the one it named, or end what is left of both."""
+    cdef uint32_t own, other
+    if d.linked_id == 0:
+        return
+    own = pool_find(&e.pool, d.order_id)
+    other = pool_find(&e.pool, d.linked_id)
+    if own == NONE and other != NONE:
+        order_end(e, other, DONE_LINKED)
+    elif own != NONE and other == NONE:
+        order_end(e, own, DONE_LINKED)
+    elif own != NONE:
+        edit_cold(e, own).linked = other
+        edit_cold(e, other).linked = own
 
 
 cdef inline uint8_t reason_of(int stop) noexcept nogil:
@@ -570,6 +654,7 @@ cdef inline int enter(Core* e, Draft* d) noexcept nogil:
         put_in_book(e, t.slot)
     else:
         order_end(e, t.slot, DONE_REST)
+    tie(e, d)
     core_commit(e)
     return OK
 
@@ -595,12 +680,9 @@ cdef inline int check_and_enter(Core* e, Draft* d, Answer* a) noexcept nogil:
     return enter(e, d)
 
 
-cdef inline int new_order(Core* e, const Command* c, Answer* a) noexcept nogil:
-    """NEW_ORDER (O1)."""
+cdef inline Draft read_order(Core* e, const Command* c) noexcept nogil:
+    """A NEW_ORDER whose form is right; its unit and its risk are still to be found."""
     cdef Draft d
-    cdef int code = form_code(e, c)
-    if code:
-        return code
     memset(&d, 0, sizeof(Draft))
     d.order_id = e.h.seq
     d.client_order_id = c.client_order_id
@@ -608,19 +690,32 @@ cdef inline int new_order(Core* e, const Command* c, Answer* a) noexcept nogil:
     d.qty_lots = c.qty_lots
     d.expiry_ns = c.expiry_ns
     d.explicit_units = c.isolated_margin_units
+    d.linked_id = c.order_id
     d.account = c.account
     d.contract = c.contract
     d.side = c.side - BUY
-    d.order_type = c.order_type
+    d.order_type = type_when_fired(c.order_type)
     d.time_in_force = c.time_in_force
     if d.time_in_force == NO_TIF:
-        d.time_in_force = IOC if c.order_type == MARKET else GTC
+        d.time_in_force = IOC if d.order_type == MARKET else GTC
     d.exec_flags = c.exec_flags
     d.stp = c.stp
     d.isolated = (c.exec_flags & ISOLATED_MARGIN) != 0
+    return d
+
+
+cdef inline int new_order(Core* e, const Command* c, Answer* a) noexcept nogil:
+    """NEW_ORDER of a type that is not conditional (O1)."""
+    cdef Draft d
+    cdef int code = form_code(e, c)
+    if code:
+        return code
+    d = read_order(e, c)
     code = basic_code(e, &d, a)
     if code == OK:
         code = unit_code(e, c, &d)
+    if code == OK:
+        code = link_code(e, &d)
     if code:
         return code
     return check_and_enter(e, &d, a)

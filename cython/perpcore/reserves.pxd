@@ -1,8 +1,8 @@
 """Floor 4.6: the money of an order (C3, I2, I3), and the records that an order lives in."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from perpcore.book cimport BookOrder, book_remove, pool_release
-from perpcore.codes cimport CANCELLED, LIQUIDATING
+from perpcore.book cimport Book, BookOrder, book_remove, pool_release
+from perpcore.codes cimport CANCELLED, DONE_LINKED, LIQUIDATING
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
     add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
@@ -12,8 +12,8 @@ from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
-    Core, Leg, LegOrders, Market, OrderCold, Timer, edit_account, edit_cold, group_drop_if_empty,
-    group_of, is_block, touch, unit_event,
+    ACCOUNT_TIMER, ACCOUNT_TIMERS, Core, Leg, LegOrders, Market, OrderCold, Timer, edit_account,
+    edit_cold, group_drop_if_empty, group_of, is_block, touch, unit_event,
 )
 from perpcore.transfers cimport return_order_cash
 from perpcore.undo cimport undo_save
@@ -160,18 +160,21 @@ cdef inline void drop_client(Core* e, uint32_t account, uint64_t client) noexcep
     set_client(e, hole, 0)
 
 
-# ---- timers: a heap of expiries by (time, order id)
+# ---- timers: a heap by (time, id): orders that expire, then accounts whose orders end
 
 cdef inline bint timer_before(const Timer* a, const Timer* b) noexcept nogil:
     if a.expiry_ns != b.expiry_ns:
         return a.expiry_ns < b.expiry_ns
-    return a.order_id < b.order_id
+    return a.id < b.id
 
 
 cdef inline void timer_put(Core* e, uint32_t at, Timer t) noexcept nogil:
     undo_save(&e.undo, &e.timers[at], sizeof(Timer))
     e.timers[at] = t
-    edit_cold(e, t.slot).timer = at
+    if t.slot & ACCOUNT_TIMER:
+        edit_account(e, t.slot ^ ACCOUNT_TIMER).timer = at
+    else:
+        edit_cold(e, t.slot).timer = at
 
 
 cdef inline void timer_up(Core* e, uint32_t at) noexcept nogil:
@@ -202,28 +205,77 @@ cdef inline void timer_down(Core* e, uint32_t at) noexcept nogil:
     timer_put(e, at, t)
 
 
-cdef inline void timer_add(Core* e, uint32_t slot) noexcept nogil:
+cdef inline void timer_enter(Core* e, Timer t) noexcept nogil:
     cdef uint32_t at = e.h.timer_count
     e.h.timer_count += 1
-    timer_put(e, at, Timer(e.cold[slot].expiry_ns, e.pool.orders[slot].order_id, slot))
+    timer_put(e, at, t)
     timer_up(e, at)
 
 
-cdef inline void timer_drop(Core* e, uint32_t slot) noexcept nogil:
-    cdef uint32_t at = e.cold[slot].timer, last
-    if at == NONE:
-        return
-    edit_cold(e, slot).timer = NONE
+cdef inline void timer_leave(Core* e, uint32_t at) noexcept nogil:
+    """Close the gap at a place of the heap."""
     e.h.timer_count -= 1
-    last = e.h.timer_count
+    cdef uint32_t last = e.h.timer_count
     if at == last:
         return
     timer_put(e, at, e.timers[last])
     timer_up(e, at)
-    timer_down(e, e.cold[e.timers[at].slot].timer)
+    timer_down(e, at)
+
+
+cdef inline void timer_add(Core* e, uint32_t slot) noexcept nogil:
+    timer_enter(e, Timer(e.cold[slot].expiry_ns, e.pool.orders[slot].order_id, slot))
+
+
+cdef inline void timer_drop(Core* e, uint32_t slot) noexcept nogil:
+    cdef uint32_t at = e.cold[slot].timer
+    if at != NONE:
+        edit_cold(e, slot).timer = NONE
+        timer_leave(e, at)
+
+
+cdef inline void account_timer_set(Core* e, uint32_t account, int64_t at_ns) noexcept nogil:
+    """When all orders of the account end; 0: never. It replaces what was set before."""
+    cdef uint32_t at = e.accounts[account].timer
+    edit_account(e, account).cancel_after_ns = at_ns
+    if at != NONE:
+        e.accounts[account].timer = NONE
+        timer_leave(e, at)
+    if at_ns:
+        timer_enter(e, Timer(at_ns, ACCOUNT_TIMERS + account, ACCOUNT_TIMER | account))
 
 
 # ---- the life of an order's record
+
+cdef inline int64_t free_left(Core* e, uint32_t slot) noexcept nogil:
+    """Lots without a reserve that may fill; a dormant order has none yet."""
+    cdef OrderCold* o = &e.cold[slot]
+    return 0 if o.is_dormant else e.pool.orders[slot].qty_lots - reserved_left(o)
+
+
+cdef inline Book* book_of(Core* e, uint32_t slot) noexcept nogil:
+    """Where the order is filed: its contract's book, or the triggers of its reference."""
+    cdef Market* m = &e.markets[e.legs[e.cold[slot].leg].contract]
+    return &m.triggers[e.dormant[slot].reference] if e.cold[slot].is_dormant else &m.book
+
+
+cdef inline int64_t limit_of(Core* e, uint32_t slot) noexcept nogil:
+    """The order's limit in ticks; 0 for a dormant MARKET order."""
+    if e.cold[slot].is_dormant:
+        return e.dormant[slot].price_ticks
+    return e.pool.orders[slot].price_side >> 1
+
+
+cdef inline uint32_t cut_link(Core* e, uint32_t slot) noexcept nogil:
+    """Part two linked orders; returns the other one, NONE when there is none that lives."""
+    cdef uint32_t other = e.cold[slot].linked
+    if other == NONE:
+        return NONE
+    edit_cold(e, slot).linked = NONE
+    edit_cold(e, other).linked = NONE
+    # One that is filled and still in hand has ended already.
+    return other if e.pool.orders[other].qty_lots else <uint32_t>NONE
+
 
 cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil:
     """Put it among the leg's orders, by id, and count its lots and money."""
@@ -250,7 +302,7 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
     g.reserve_units[side] = add64(g.reserve_units[side], o.reserve_units)
     g.extra_units[side] = add64(g.extra_units[side], o.extra_units)
     g.reserved_lots[side] += reserved_left(o)
-    g.free_lots[side] += e.pool.orders[slot].qty_lots - reserved_left(o)
+    g.free_lots[side] += free_left(e, slot)
 
 
 cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
@@ -270,7 +322,7 @@ cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
     g.reserve_units[side] = sub64(g.reserve_units[side], o.reserve_units)
     g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
     g.reserved_lots[side] -= reserved_left(o)
-    g.free_lots[side] -= e.pool.orders[slot].qty_lots - reserved_left(o)
+    g.free_lots[side] -= free_left(e, slot)
     group_drop_if_empty(e, o.leg)
 
 
@@ -303,8 +355,9 @@ cdef inline void order_forget(Core* e, uint32_t slot) noexcept nogil:
 
 cdef inline void order_out_of_book(Core* e, uint32_t slot) noexcept nogil:
     if e.cold[slot].in_book:
-        book_remove(&e.markets[e.legs[e.cold[slot].leg].contract].book, &e.pool, slot, &e.undo)
+        book_remove(book_of(e, slot), &e.pool, slot, &e.undo)
         edit_cold(e, slot).in_book = False
+        e.h.dormant_count -= e.cold[slot].is_dormant
 
 
 cdef inline bint forfeits(Core* e, uint32_t u) noexcept nogil:
@@ -326,13 +379,29 @@ cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
         return_order_cash(e, u, money, contract, order_id)
 
 
-cdef inline void order_end(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:
-    """Cancel an order: event, then its money (SPEC O2 and every rule that cancels)."""
+cdef inline void end_one(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:
+    """Cancel an order that has no link: event, then its money."""
     cdef OrderCold* o = &e.cold[slot]
     cdef BookOrder* b = &e.pool.orders[slot]
     cdef Event* ev = unit_event(e, CANCELLED, e.legs[o.leg].unit, e.legs[o.leg].contract)
     ev.order_id = b.order_id
     ev.reason = reason
     ev.qty_lots = b.qty_lots
-    ev.price_ticks = b.price_side >> 1
+    ev.price_ticks = limit_of(e, slot)
     order_close(e, slot)
+
+
+cdef inline void order_end(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:
+    """Cancel an order (SPEC O2 and every rule that cancels), and then the one linked to it."""
+    cdef uint32_t other = cut_link(e, slot)
+    end_one(e, slot, reason)
+    if other != NONE:
+        end_one(e, other, DONE_LINKED)
+
+
+cdef inline void order_filled(Core* e, uint32_t slot) noexcept nogil:
+    """An order is filled in full: it goes, and the one linked to it ends."""
+    cdef uint32_t other = cut_link(e, slot)
+    order_forget(e, slot)
+    if other != NONE:
+        end_one(e, other, DONE_LINKED)

@@ -23,8 +23,18 @@ from perpcore.undo cimport (
 cdef enum:
     MAX_CONTRACTS = 64
     CHUNK_IDS = 13
-    SIZES_COUNT = 16
+    SIZES_COUNT = 20
+    REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
     NO_CONTRACT = 0xFFFF
+
+cdef extern from *:
+    """
+    static const uint32_t PERPCORE_ACCOUNT_TIMER = 1U << 31;
+    static const uint64_t PERPCORE_ACCOUNT_TIMERS = 1ULL << 63;
+    """
+    # Slots of orders are below 2^31 and their ids below 2^63: accounts' timers come after them.
+    const uint32_t ACCOUNT_TIMER "PERPCORE_ACCOUNT_TIMER"
+    const uint64_t ACCOUNT_TIMERS "PERPCORE_ACCOUNT_TIMERS"
 
 cdef enum UnitFlag:
     IN_MARGIN_CALL = 1
@@ -97,6 +107,15 @@ cdef struct OrderCold:
     uint8_t stp
     uint8_t is_explicit          # the reserve is an isolated_margin_amount
     uint8_t in_book
+    uint8_t is_dormant           # waits for its trigger: no reserve, in no book (O1)
+    uint32_t linked              # the order that ends when this one does, or NONE
+
+# What a conditional order becomes; its BookOrder holds the trigger: side 0 a fall, 1 a rise.
+cdef struct Dormant:
+    uint32_t price_ticks         # 0: MARKET
+    uint8_t side                 # 0 buys, 1 sells
+    uint8_t order_type           # codes.OrderType, as it was sent
+    uint8_t reference            # codes.Scope TRIGGER_*
     uint8_t _pad
 
 cdef struct Account:
@@ -107,6 +126,9 @@ cdef struct Account:
     uint32_t first_block
     uint32_t order_count
     uint32_t block_count
+    int64_t cancel_after_ns      # when all its orders end, 0: never (O6)
+    uint32_t timer               # place in the timer heap, NONE: none
+    uint32_t _pad
 
 # 64 B: ids of legs filed under one tick.
 cdef struct Chunk:
@@ -117,14 +139,15 @@ cdef struct Chunk:
 
 cdef struct Timer:
     int64_t expiry_ns
-    uint64_t order_id
-    uint32_t slot
+    uint64_t id                  # of an order, or ACCOUNT_TIMERS + account
+    uint32_t slot                # of an order, or ACCOUNT_TIMER | account
 
 # The part of a contract that changes.
 cdef struct Live:
     int64_t mark_ticks           # 0: none yet
     int64_t mark_time_ns
     int64_t last_price_ticks
+    int64_t index_ticks          # of the contract, on its mark grid; 0: none yet
     int64_t inventory_lots
     int64_t inventory_cost_units
     int64_t position_count       # legs with a position, the inventory not counted
@@ -150,6 +173,8 @@ cdef struct Header:
     uint32_t chunk_top
     uint32_t chunk_free
     uint32_t timer_count
+    uint32_t dormant_count
+    uint64_t watched             # bit by contract: a price that triggers may have moved
     int64_t index_e6
     i128 fund_units[2]
     i128 fees_units
@@ -166,6 +191,7 @@ cdef struct Market:
     Contract terms
     Live live
     Book book
+    Book triggers[REFERENCES]    # dormant orders by trigger; side 0 fires on a fall, 1 on a rise
     PriceMap longs               # mirrored: key = max_mark - mark
     PriceMap shorts
 
@@ -180,6 +206,7 @@ cdef struct Core:
     LegOrders* groups
     OrderPool pool
     OrderCold* cold
+    Dormant* dormant             # by order slot; of dormant orders only
     Chunk* chunks
     Timer* timers
     uint32_t* client_index       # (account, client order id) -> order slot + 1
@@ -229,6 +256,7 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.tested, e.sizes[12])
     arena_free(e.ranked, e.sizes[13])
     arena_free(e.ended, e.sizes[14])
+    arena_free(e.dormant, e.sizes[15])
     pool_free(&e.pool)
     undo_free(&e.undo)
     memset(e, 0, sizeof(Core))
@@ -264,7 +292,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.cold = <OrderCold*>take_arena(e, 5, orders * sizeof(OrderCold))
     # A chunk a leg is enough: every chunk that is in use holds one at least.
     e.chunks = <Chunk*>take_arena(e, 6, legs * sizeof(Chunk))
-    e.timers = <Timer*>take_arena(e, 7, orders * sizeof(Timer))
+    e.timers = <Timer*>take_arena(
+        e, 7, (orders + terms.account_capacity) * sizeof(Timer))
     e.client_index = <uint32_t*>take_arena(e, 8, clients * sizeof(uint32_t))
     e.touched = <uint32_t*>take_arena(e, 9, units * sizeof(uint32_t))
     e.dirty = <uint32_t*>take_arena(e, 10, units * sizeof(uint32_t))
@@ -272,11 +301,13 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
     e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
+    e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
     cdef bint short = (
         e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL or e.events == NULL
-        or e.tested == NULL or e.ranked == NULL or e.ended == NULL)
+        or e.tested == NULL or e.ranked == NULL or e.ended == NULL
+        or e.dormant == NULL)
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
                 &e.undo, (<uint64_t>1 << 24) + steps * 8192 * units + 4096 * orders) != 0):
@@ -286,7 +317,10 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
 
 
 cdef inline void market_free(Market* m) noexcept nogil:
+    cdef int i
     book_free(&m.book)
+    for i in range(REFERENCES):
+        book_free(&m.triggers[i])
     pricemap_free(&m.longs)
     pricemap_free(&m.shorts)
 
@@ -297,7 +331,12 @@ cdef inline int market_init(Core* e, Market* m) noexcept nogil:
     cdef int64_t pages = (m.terms.max_mark_ticks >> 6) + 1
     if pages > e.terms.leg_capacity + 1:
         pages = <int64_t>e.terms.leg_capacity + 1
+    cdef int i
     memset(&m.live, 0, sizeof(Live))
+    for i in range(REFERENCES):
+        if book_init(&m.triggers[i], m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0:
+            market_free(m)
+            return -1
     if (book_init(&m.book, m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0
             or pricemap_init(&m.longs, m.terms.max_mark_ticks, <uint32_t>pages) != 0
             or pricemap_init(&m.shorts, m.terms.max_mark_ticks, <uint32_t>pages) != 0):
@@ -331,6 +370,11 @@ cdef inline OrderCold* edit_cold(Core* e, uint32_t slot) noexcept nogil:
 cdef inline BookOrder* edit_order(Core* e, uint32_t slot) noexcept nogil:
     undo_save(&e.undo, &e.pool.orders[slot], sizeof(BookOrder))
     return &e.pool.orders[slot]
+
+
+cdef inline Dormant* edit_dormant(Core* e, uint32_t slot) noexcept nogil:
+    undo_save(&e.undo, &e.dormant[slot], sizeof(Dormant))
+    return &e.dormant[slot]
 
 
 cdef inline Account* edit_account(Core* e, uint32_t account) noexcept nogil:
@@ -391,6 +435,11 @@ cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
         e.touched[e.touched_count] = u
         e.touched_count += 1
     smudge(e, u)
+
+
+cdef inline void watch(Core* e, uint32_t contract) noexcept nogil:
+    """A price of the contract moved: its dormant orders are looked at when the command ends."""
+    e.h.watched |= <uint64_t>1 << contract
 
 
 cdef inline bint is_block(const Unit* unit) noexcept nogil:

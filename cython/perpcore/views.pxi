@@ -35,8 +35,8 @@ cdef dict order_dict(Core* e, uint32_t slot):
         "account": leg.account,
         "isolation_id": e.units[leg.unit].isolation_id,
         "contract": leg.contract,
-        "side": (e.pool.orders[slot].price_side & 1) + 1,
-        "price": e.pool.orders[slot].price_side >> 1,
+        "side": (e.dormant[slot].side if o.is_dormant else e.pool.orders[slot].price_side & 1) + 1,
+        "price": limit_of(e, slot),
         "left": e.pool.orders[slot].qty_lots,
         "filled": o.filled_lots,
         "client_order_id": o.client_order_id,
@@ -49,6 +49,10 @@ cdef dict order_dict(Core* e, uint32_t slot):
         "reserved": reserved_left(o),
         "leverage": o.leverage,
         "explicit": int(o.is_explicit),
+        "trigger_type": e.dormant[slot].order_type if o.is_dormant else 0,
+        "trigger_price": e.pool.orders[slot].price_side >> 1 if o.is_dormant else 0,
+        "trigger_by": e.dormant[slot].reference if o.is_dormant else 0,
+        "linked": 0 if o.linked == NONE else e.pool.orders[o.linked].order_id,
     }
 
 
@@ -139,7 +143,7 @@ cdef dict dump_contract(Core* e, uint32_t contract):
     cdef ContractView v = view_contract(e, contract)
     return {
         "mark_ticks": v.mark_ticks, "mark_time_ns": v.mark_time_ns,
-        "last_price_ticks": v.last_price_ticks, "state": v.state,
+        "last_price_ticks": v.last_price_ticks, "state": v.state, "index_ticks": m.live.index_ticks,
         "funding_rate_e9": v.funding_rate_e9 if v.funding_pending else None,
         "inventory_lots": v.inventory_lots, "inventory_cost_units": v.inventory_cost_units,
         "buys": book_ids(m, e, 0), "sells": book_ids(m, e, 1),
@@ -182,6 +186,7 @@ cdef dict dump_account(Core* e, uint32_t account):
         "cash_units": unit.cash_units, "usdc_units": e.accounts[account].usdc_units,
         "session_pnl_units": unit.session_pnl_units, "kept_units": unit.kept_units,
         "margin_call": unit.flags & 1, "deficit_units": e.accounts[account].deficit_units,
+        "cancel_after_ns": e.accounts[account].cancel_after_ns,
         "legs": dump_legs(e, e.accounts[account].unit),
     }
 

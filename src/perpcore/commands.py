@@ -44,6 +44,17 @@ Ints = ArrayLike
 SIDES = {"BUY": Side.BUY, "SELL": Side.SELL}
 CURRENCIES = {"USD": Currency.USD, "USDC": Currency.USDC}
 TYPES = {"LIMIT": OrderType.LIMIT, "MARKET": OrderType.MARKET}
+CONDITIONALS = {
+    "STOP_LOSS": OrderType.STOP_LOSS,
+    "STOP_LIMIT": OrderType.STOP_LIMIT,
+    "TAKE_PROFIT": OrderType.TAKE_PROFIT,
+    "TAKE_PROFIT_LIMIT": OrderType.TAKE_PROFIT_LIMIT,
+}
+REFERENCES = {
+    "MARK_PRICE": Scope.TRIGGER_MARK,
+    "INDEX_PRICE": Scope.TRIGGER_INDEX,
+    "LAST_PRICE": Scope.TRIGGER_LAST,
+}
 TIMES_IN_FORCE = {
     "GOOD_TILL_CANCEL": TimeInForce.GTC,
     "IMMEDIATE_OR_CANCEL": TimeInForce.IOC,
@@ -56,6 +67,7 @@ TIMES_IN_FORCE = {
 }
 EXEC_INSTS = {
     "POST_ONLY": ExecFlag.POST_ONLY,
+    "SMART_POST_ONLY": ExecFlag.SMART_POST_ONLY,
     "REDUCE_ONLY": ExecFlag.REDUCE_ONLY,
     "ISOLATED_MARGIN": ExecFlag.ISOLATED_MARGIN,
 }
@@ -109,7 +121,7 @@ def _words(value: Any, table: dict[str, Any], what: str) -> Any:
 
 
 def exec_flags(exec_inst: str | int | Iterable[str] | None) -> int:
-    """Flags of `exec_inst`: None, one of POST_ONLY, REDUCE_ONLY, ISOLATED_MARGIN, or several."""
+    """Flags of `exec_inst`: None, one word of `EXEC_INSTS`, or several."""
     if exec_inst is None:
         return 0
     if isinstance(exec_inst, int):
@@ -185,13 +197,16 @@ def limit(
     leverage: Ints = 0,
     expiry_ns: Ints = 0,
     stp: Any = 0,
+    linked_order_id: Ints = 0,
     caller_tag: Ints = 0,
 ) -> Commands:
     """NEW_ORDER, LIMIT: rests at `price_ticks`, or takes up to it (SPEC O1).
 
     side: "BUY" | "SELL". time_in_force: "GTC" | "IOC" | "FOK" | "GTD" (then `expiry_ns` > now).
-    exec_inst: POST_ONLY, REDUCE_ONLY, ISOLATED_MARGIN. With ISOLATED_MARGIN: `isolation_id` 0 makes
-    a new block and `leverage` is its leverage; `isolated_margin_units` is an explicit margin.
+    exec_inst: POST_ONLY, SMART_POST_ONLY, REDUCE_ONLY, ISOLATED_MARGIN. With ISOLATED_MARGIN:
+    `isolation_id` 0 makes a new block and `leverage` is its leverage; `isolated_margin_units` is an
+    explicit margin. linked_order_id: a live order of the same unit and contract; when one of the
+    two is filled in full or ends, the other ends too.
     """
     return build(
         Kind.NEW_ORDER, timestamp_ns=timestamp_ns, account=account, contract=contract,
@@ -200,7 +215,8 @@ def limit(
         time_in_force=_words(time_in_force, TIMES_IN_FORCE, "time_in_force"),
         exec_flags=exec_flags(exec_inst), client_order_id=client_order_id,
         isolation_id=isolation_id, isolated_margin_units=isolated_margin_units, leverage=leverage,
-        expiry_ns=expiry_ns, stp=_words(stp, SELF_TRADES, "stp"), caller_tag=caller_tag,
+        expiry_ns=expiry_ns, stp=_words(stp, SELF_TRADES, "stp"), order_id=linked_order_id,
+        caller_tag=caller_tag,
     )
 
 
@@ -226,6 +242,45 @@ def market(
         exec_flags=exec_flags(exec_inst), client_order_id=client_order_id,
         isolation_id=isolation_id, isolated_margin_units=isolated_margin_units, leverage=leverage,
         stp=_words(stp, SELF_TRADES, "stp"), caller_tag=caller_tag,
+    )
+
+
+def conditional(
+    *,
+    account: Ints,
+    contract: Ints,
+    side: Any,
+    type: Any,
+    trigger_price_ticks: Ints,
+    qty_lots: Ints,
+    timestamp_ns: Ints,
+    reference: Any = "MARK_PRICE",
+    price_ticks: Ints = 0,
+    time_in_force: Any = 0,
+    exec_inst: str | int | Iterable[str] | None = None,
+    client_order_id: Ints = 0,
+    isolation_id: Ints = 0,
+    expiry_ns: Ints = 0,
+    stp: Any = 0,
+    linked_order_id: Ints = 0,
+    caller_tag: Ints = 0,
+) -> Commands:
+    """NEW_ORDER that waits until the reference price reaches its trigger (SPEC O1).
+
+    type: "STOP_LOSS" | "TAKE_PROFIT" become MARKET; "STOP_LIMIT" | "TAKE_PROFIT_LIMIT" become LIMIT
+    at `price_ticks`. reference: "MARK_PRICE" | "INDEX_PRICE" | "LAST_PRICE". A stop buys on a rise
+    and sells on a fall, a take-profit the other way round. It holds no reserve until it fires.
+    time_in_force, exec_inst, linked_order_id: as of `limit`; an isolated one names its block.
+    """
+    return build(
+        Kind.NEW_ORDER, timestamp_ns=timestamp_ns, account=account, contract=contract,
+        side=_words(side, SIDES, "side"), order_type=_words(type, CONDITIONALS, "type"),
+        trigger_price_ticks=trigger_price_ticks,
+        scope=_words(reference, REFERENCES, "reference"), price_ticks=price_ticks,
+        qty_lots=qty_lots, time_in_force=_words(time_in_force, TIMES_IN_FORCE, "time_in_force"),
+        exec_flags=exec_flags(exec_inst), client_order_id=client_order_id,
+        isolation_id=isolation_id, expiry_ns=expiry_ns, stp=_words(stp, SELF_TRADES, "stp"),
+        order_id=linked_order_id, caller_tag=caller_tag,
     )
 
 
@@ -263,6 +318,19 @@ def cancel_all(
     return build(
         Kind.CANCEL_ALL, timestamp_ns=timestamp_ns, account=account, contract=contract,
         scope=_words(scope, SCOPES, "scope"), caller_tag=caller_tag,
+    )
+
+
+def cancel_all_after(
+    *, account: Ints, expiry_ns: Ints, timestamp_ns: Ints, caller_tag: Ints = 0,
+) -> Commands:
+    """CANCEL_ALL_AFTER: all orders of the account end at `expiry_ns` unless it is set anew (O6).
+
+    0 disarms it.
+    """
+    return build(
+        Kind.CANCEL_ALL_AFTER, timestamp_ns=timestamp_ns, account=account, expiry_ns=expiry_ns,
+        caller_tag=caller_tag,
     )
 
 
@@ -378,6 +446,16 @@ def index(*, index_e6: Ints, timestamp_ns: Ints, caller_tag: Ints = 0) -> Comman
     return build(
         Kind.INDEX, timestamp_ns=timestamp_ns, mark_ticks=index_e6,
         currency=int(Currency.USDC), caller_tag=caller_tag,
+    )
+
+
+def contract_index(
+    *, contract: Ints, mark_ticks: Ints, timestamp_ns: Ints, caller_tag: Ints = 0,
+) -> Commands:
+    """INDEX price of a contract on its mark grid: what INDEX_PRICE triggers wait for (SPEC O1)."""
+    return build(
+        Kind.INDEX, timestamp_ns=timestamp_ns, contract=contract, mark_ticks=mark_ticks,
+        caller_tag=caller_tag,
     )
 
 

@@ -1,0 +1,197 @@
+"""Floor 6.4: conditional orders: dormant until mark, index or last price reach the trigger (O1).
+
+Dormant orders of a contract and a reference are filed by their trigger in a Book of their own: side
+0 fires on a fall, side 1 on a rise, so that the best of each side is the next to fire and looking
+is two compares.
+"""
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from perpcore.book cimport book_best, book_has_room, book_head
+from perpcore.clearing cimport closes
+from perpcore.codes cimport (
+    ACCEPTED, BUY, CANCELLED, CAPACITY, DONE_LINKED, DONE_TRIGGER, EXCEEDS_MAX_ORDERS,
+    INVALID_ISOLATION_ID, INVALID_PRICE, INVALID_TRIGGER, LIMIT, MARKET_HALTED, OK, REDUCE_ONLY,
+    REDUCE_ONLY_REJECTED, STOP_LIMIT, STOP_LOSS, TRIGGERED, TRIGGER_INDEX, TRIGGER_LAST,
+)
+from perpcore.memory cimport lowest_bit
+from perpcore.orders cimport (
+    Answer, Draft, basic_code, check_and_enter, form_code, held_lots, link_code, open_code,
+    price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired, unit_code,
+)
+from perpcore.records cimport NONE, Command, Event
+from perpcore.reserves cimport cut_link, end_one, order_close
+from perpcore.state cimport (
+    REFERENCES, Core, Dormant, Leg, Market, OrderCold, has_room, is_block, leg_take, main_of,
+    touch, unit_event,
+)
+
+
+# ---- references ---------------------------------------------------------------------------------
+
+cdef inline int64_t reference_now(const Market* m, int reference) noexcept nogil:
+    """The price that triggers of a reference wait for, 0 while there is none."""
+    if reference == TRIGGER_LAST:
+        return m.live.last_price_ticks
+    return m.live.index_ticks if reference == TRIGGER_INDEX else m.live.mark_ticks
+
+
+cdef inline bint is_reached(const Market* m, int reference, bint on_rise,
+                            int64_t trigger_ticks) noexcept nogil:
+    """Mark and index are compared on the mark grid, the last price in ticks."""
+    cdef int64_t now = reference_now(m, reference)
+    cdef int64_t trigger = trigger_ticks if reference == TRIGGER_LAST else trigger_ticks * m.terms.k
+    if now == 0:
+        return False
+    return now >= trigger if on_rise else now <= trigger
+
+
+# ---- acceptance ---------------------------------------------------------------------------------
+
+cdef inline int waiting_code(Core* e, const Command* c, Draft* d, Answer* a) noexcept nogil:
+    """Steps 2 to 8 without the bands, which are the fired order's; then 229, 318 and 50001."""
+    cdef Market* m = &e.markets[d.contract]
+    cdef int code = size_code(e, d, a)
+    if code == OK:
+        code = price_code(e, d, a)
+    if code:
+        return code
+    if d.trigger_ticks < 1 or d.trigger_ticks > m.terms.terms.max_price_ticks:
+        a.price_ticks = 1 if d.trigger_ticks < 1 else m.terms.terms.max_price_ticks
+        return INVALID_PRICE
+    code = open_code(e, d)
+    if code == OK and d.isolated and c.isolation_id == 0:
+        code = INVALID_ISOLATION_ID
+    if code == OK:
+        code = unit_code(e, c, d)
+    if code == OK:
+        code = link_code(e, d)
+    if code:
+        return code
+    if d.exec_flags & REDUCE_ONLY and not closes(held_lots(e, d.leg), d.side):
+        return REDUCE_ONLY_REJECTED
+    if is_reached(m, d.reference, d.fires_on_rise, d.trigger_ticks):
+        return INVALID_TRIGGER
+    if e.accounts[d.account].order_count >= e.terms.max_orders_per_account:
+        return EXCEEDS_MAX_ORDERS
+    if (not has_room(e, 0, d.leg == NONE, 1)
+            or not book_has_room(&m.triggers[d.reference], d.fires_on_rise, d.trigger_ticks)):
+        return CAPACITY
+    return OK
+
+
+cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept nogil:
+    """NEW_ORDER of a conditional type: it holds no reserve until it fires."""
+    cdef Draft d
+    cdef Event* ev
+    cdef int code = form_code(e, c)
+    if code:
+        return code
+    d = read_order(e, c)
+    d.trigger_ticks = c.trigger_price_ticks
+    d.trigger_type = c.order_type
+    d.reference = c.scope
+    # A stop follows the price, a take-profit waits for it to come: buys and sells mirror.
+    d.fires_on_rise = (d.trigger_type == STOP_LOSS or d.trigger_type == STOP_LIMIT) == (d.side == 0)
+    code = waiting_code(e, c, &d, a)
+    if code:
+        return code
+    if d.leg == NONE:
+        d.leg = leg_take(e, d.unit, d.contract)
+    d.leverage = 0
+    ev = unit_event(e, ACCEPTED, d.unit, d.contract)
+    ev.order_id = d.order_id
+    ev.price_ticks = d.price_ticks
+    ev.qty_lots = d.qty_lots
+    put_in_book(e, record_order(e, &d))
+    tie(e, &d)
+    return OK
+
+
+# ---- firing -------------------------------------------------------------------------------------
+
+cdef inline uint32_t reached_order(Market* m) noexcept nogil:
+    """The contract's first reached order: by reference, falls before rises, farthest past first."""
+    cdef int reference, side
+    cdef int64_t trigger
+    for reference in range(REFERENCES):
+        for side in range(2):
+            trigger = book_best(&m.triggers[reference], side)
+            if trigger >= 0 and is_reached(m, reference, side == 1, trigger):
+                return book_head(&m.triggers[reference], side, trigger)
+    return NONE
+
+
+cdef inline uint32_t next_reached(Core* e) noexcept nogil:
+    """The venue's first reached order, or NONE; contracts where nothing moved are not looked at."""
+    cdef uint32_t contract, slot
+    while e.h.dormant_count and e.h.watched:
+        contract = <uint32_t>lowest_bit(e.h.watched)
+        slot = NONE
+        # A halted market fires nothing: opening it is a reason to look again.
+        if e.markets[contract].live.state != MARKET_HALTED:
+            slot = reached_order(&e.markets[contract])
+        if slot != NONE:
+            return slot
+        e.h.watched &= e.h.watched - 1
+    return NONE
+
+
+cdef inline Draft woken_draft(Core* e, uint32_t slot) noexcept nogil:
+    """The order that a dormant one becomes: its unit's leverage of now, its own id."""
+    cdef OrderCold* o = &e.cold[slot]
+    cdef Dormant* dormant = &e.dormant[slot]
+    cdef Leg* leg = &e.legs[o.leg]
+    cdef Draft d
+    memset(&d, 0, sizeof(Draft))
+    d.order_id = e.pool.orders[slot].order_id
+    d.client_order_id = o.client_order_id
+    d.price_ticks = dormant.price_ticks
+    d.qty_lots = e.pool.orders[slot].qty_lots
+    d.expiry_ns = o.expiry_ns
+    d.account = leg.account
+    d.contract = leg.contract
+    d.unit = leg.unit
+    d.leg = o.leg
+    d.isolated = is_block(&e.units[leg.unit])
+    d.leverage = leg.leverage
+    d.side = dormant.side
+    d.order_type = type_when_fired(dormant.order_type)
+    d.time_in_force = o.time_in_force
+    d.exec_flags = o.exec_flags
+    d.stp = o.stp
+    return d
+
+
+cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
+    """TRIGGERED; then it is a new order under its own id, or ends with the code that refuses it."""
+    cdef Draft d = woken_draft(e, slot)
+    cdef int64_t price_ticks = d.price_ticks
+    cdef uint32_t other
+    cdef Answer a
+    cdef int code
+    cdef Event* ev = unit_event(e, TRIGGERED, d.unit, d.contract)
+    ev.order_id = d.order_id
+    ev.price_ticks = e.pool.orders[slot].price_side >> 1
+    ev.qty_lots = d.qty_lots
+    ev.flags = e.dormant[slot].reference
+    other = cut_link(e, slot)
+    order_close(e, slot)
+    if other != NONE:
+        end_one(e, other, DONE_LINKED)
+    memset(&a, 0, sizeof(Answer))
+    code = basic_code(e, &d, &a)
+    if code == OK:
+        code = check_and_enter(e, &d, &a)
+    if code == OK:
+        return
+    # A walk that is undone forgets whom was touched before it: the unit lost an order all the same,
+    # and main may have got the money of the linked one.
+    touch(e, d.unit)
+    touch(e, main_of(e, d.unit))
+    ev = unit_event(e, CANCELLED, d.unit, d.contract)
+    ev.order_id = d.order_id
+    ev.reason = DONE_TRIGGER
+    ev.code = <unsigned short>code
+    ev.qty_lots = d.qty_lots
+    ev.price_ticks = price_ticks
