@@ -218,7 +218,8 @@ cdef inline int book_fault(Core* e, uint32_t contract, Book* book, uint32_t* ord
             lots = 0
             slot = book_head(book, side, price)
             while slot != NONE:
-                if (not e.cold[slot].in_book or book_of(e, slot) != book or e.legs[e.cold[slot].leg].contract != contract
+                if (not e.cold[slot].in_book or book_of(e, slot) != book
+                        or e.legs[e.cold[slot].leg].contract != contract
                         or e.pool.orders[slot].price_side != (<uint32_t>(price << 1) | side)):
                     return ORDER_LINKS
                 lots += e.pool.orders[slot].qty_lots

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_next_level
 from perpcore.int128 cimport i128
 from perpcore.records cimport NONE
-from perpcore.state cimport REFERENCES, Account, Core, Leg, Live, Market, OrderCold, Unit
+from perpcore.state cimport REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit
 
 cdef struct Digest:
     uint64_t a
@@ -50,12 +50,14 @@ cdef inline void mix_header(Core* e, Digest* d) noexcept nogil:
 cdef inline void mix_order(Core* e, Digest* d, uint32_t slot) noexcept nogil:
     cdef BookOrder* b = &e.pool.orders[slot]
     cdef OrderCold* o = &e.cold[slot]
+    cdef Dormant* dormant
     mix(d, b.order_id)
     mix(d, <uint64_t>b.qty_lots)
     mix(d, b.price_side)
     if o.is_dormant:
-        mix(d, (<uint64_t>e.dormant[slot].price_ticks << 32) | (<uint64_t>e.dormant[slot].side << 16)
-            | (<uint64_t>e.dormant[slot].order_type << 8) | e.dormant[slot].reference)
+        dormant = &e.dormant[slot]
+        mix(d, (<uint64_t>dormant.price_ticks << 32) | (<uint64_t>dormant.side << 16)
+            | (<uint64_t>dormant.order_type << 8) | dormant.reference)
     if o.linked != NONE:
         mix(d, e.pool.orders[o.linked].order_id)
     mix(d, e.legs[o.leg].account)

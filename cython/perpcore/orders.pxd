@@ -42,7 +42,8 @@ from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, ma
 from perpcore.state cimport (
     Account, Core, Dormant, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
     core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order,
-    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch, unit_event, unit_take,
+    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch, unit_event,
+    unit_take,
 )
 from perpcore.transfers cimport fund_orders
 
