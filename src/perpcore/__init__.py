@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from perpcore.records import CONTRACT_TERMS as CONTRACT_TERMS
     from perpcore.records import EVENT as EVENT
     from perpcore.records import VENUE_TERMS as VENUE_TERMS
+    from perpcore.results import AdlPlace as AdlPlace
     from perpcore.results import Audit as Audit
     from perpcore.results import Book as Book
     from perpcore.results import Events as Events
@@ -68,8 +69,8 @@ _HOME = {
     "policies": ("Policies",),
     "records": ("COMMAND", "CONTRACT_TERMS", "EVENT", "VENUE_TERMS"),
     "results": (
-        "Audit", "Book", "Events", "Fill", "Level", "LiquidationLevel", "MarketData", "Order",
-        "OrderResult", "Position", "Preview",
+        "AdlPlace", "Audit", "Book", "Events", "Fill", "Level", "LiquidationLevel", "MarketData",
+        "Order", "OrderResult", "Position", "Preview",
     ),
     "venue": ("Venue",),
 }

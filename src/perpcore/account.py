@@ -487,7 +487,7 @@ class Account:
 
     @property
     def collateral(self) -> Decimal:
-        """USD: cash + floor(index x USDC) (SPEC A4)."""
+        """USD: cash + floor(index x USDC), by policy less its haircut (SPEC A4)."""
         return self._main("collateral_units")
 
     @property
@@ -543,6 +543,13 @@ class Account:
     def locked_profit(self) -> Decimal:
         """USD of earlier sessions' profit that is still locked (SPEC S5)."""
         return self._main("kept_units")
+
+    def adl_rank(self, instrument_name: str) -> int | None:
+        """Place of main's position in the queue of auto-deleveraging, 1 first (SPEC Q4).
+
+        None without a position on the contract.
+        """
+        return self._core.adl_rank(self._core.contract(instrument_name)[0], self._number, None)
 
     def explain(self) -> str:
         """The liquidation test of main in whole numbers, over all its positions (SPEC Q1, X3)."""

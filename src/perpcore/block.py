@@ -126,7 +126,7 @@ class Block:
         """What remove_margin accepts at most: exactly that, one unit more is refused (SPEC I9).
 
         max(0, floor(min(margin - MM, margin balance - IM))), and 0 unless the position is in
-        profit measured from its opening cost.
+        profit measured from its opening cost (policy removal: "free" asks for none).
         """
         return self._units("removable_units")
 
@@ -146,6 +146,11 @@ class Block:
         """Mark price of equity 0, rounded in the fund's favor (SPEC Q3); None without position."""
         position = self.position
         return position.bankruptcy_price if position else None
+
+    @property
+    def adl_rank(self) -> int | None:
+        """Its place in the queue of auto-deleveraging, 1 first; None without position (Q4)."""
+        return self._core.adl_rank(self._contract, self._account, self.isolation_id)
 
     # Margin ------------------------------------------------------------------------------------
 

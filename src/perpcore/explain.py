@@ -170,6 +170,9 @@ _TELLERS: dict[EventKind, Any] = {
     EventKind.TAKEN_OVER: lambda core, e: (
         f"{_size(core, e)} at a cost of {_usd(e['amount_units'])}, mark {_mark(core, e)}"
     ),
+    EventKind.DELEVERAGED: lambda core, e: (
+        f"{_size(core, e)} at {_mark(core, e)}, notional {_usd(e['amount_units'])}"
+    ),
     EventKind.MARKED: _mark,
     EventKind.INDEXED: lambda core, e: f"{plain(from_units(int(e['price_ticks']) * 100))} USD",
     EventKind.FUNDING_SET: lambda core, e: f"rate {int(e['price_ticks'])}e-9",

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from perpcore.codes import EventKind, Ledger, Side
 from perpcore.results import balances
 
+#: Events that move a position; each release rounds by itself, so that their order counts.
+_MOVES = [int(kind) for kind in (EventKind.FILL, EventKind.TAKEN_OVER, EventKind.DELEVERAGED)]
 _E4, _E9, _E15 = 10**4, 10**9, 10**15
 
 
@@ -68,11 +70,12 @@ def after(
     own = events[(events["account"] == account) & (events["isolation_id"] == isolation_id)]
     cash = own[(own["kind"] == EventKind.BALANCE) & (own["ledger"] == ledger)]
     state.cash_units += int(cash["amount_units"].sum())
-    for fill in own[(own["kind"] == EventKind.FILL) & (own["contract"] == contract)]:
-        sign = 1 if int(fill["flags"]) >> 4 == Side.BUY else -1
-        _add(state, sign * int(fill["qty_lots"]), sign * int(fill["amount_units"]))
-    for taken in own[(own["kind"] == EventKind.TAKEN_OVER) & (own["contract"] == contract)]:
-        _add(state, -int(taken["qty_lots"]), 0)
+    for event in own[np.isin(own["kind"], _MOVES) & (own["contract"] == contract)]:
+        if event["kind"] == EventKind.FILL:
+            sign = 1 if int(event["flags"]) >> 4 == Side.BUY else -1
+            _add(state, sign * int(event["qty_lots"]), sign * int(event["amount_units"]))
+        else:
+            _add(state, -int(event["qty_lots"]), 0)
     return state
 
 

@@ -223,6 +223,20 @@ class LiquidationLevel(NamedTuple):
     quantity: Decimal
 
 
+class AdlPlace(NamedTuple):
+    """A place in the queue of auto-deleveraging: rank 1 of its side is closed first.
+
+    side: of the position. account: its number, for `Venue.account`. isolation_id: None of a main
+    account. quantity: base units.
+    """
+
+    side: str
+    rank: int
+    account: int
+    isolation_id: int | None
+    quantity: Decimal
+
+
 EXEC_WORDS = ((1, "POST_ONLY"), (2, "REDUCE_ONLY"), (4, "ISOLATED_MARGIN"))
 TIF_WORDS = {
     TimeInForce.NO_TIF: "GOOD_TILL_CANCEL",

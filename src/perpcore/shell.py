@@ -23,12 +23,14 @@ from perpcore.errors import Context, OffGrid, Rejected, Unknown, rejection
 from perpcore.foresight import UnitState, after, liquidation_mark, unit_state
 from perpcore.records import COMMAND, EVENT
 from perpcore.results import (
+    AdlPlace,
     Events,
     OrderResult,
     Preview,
     as_events,
     balances,
     order_result,
+    side_word,
     trade_fees,
 )
 
@@ -157,6 +159,27 @@ class Core:
         if isolation_id and isolation_id not in self.engine.blocks(account):
             return None
         return self.engine.unit(account, isolation_id)
+
+    def adl_places(self, number: int) -> list[AdlPlace]:
+        """Both queues of auto-deleveraging on a contract, longs first."""
+        grid, places = self.contracts[number].grid, []
+        ranks = {int(Side.BUY): 0, int(Side.SELL): 0}
+        for side, account, isolation_id, lots, _ in self.engine.adl_rank(number):
+            ranks[side] += 1
+            places.append(
+                AdlPlace(
+                    side_word(side), ranks[side], account, isolation_id or None,
+                    grid.quantity(lots),
+                )
+            )
+        return places
+
+    def adl_rank(self, number: int, account: int, isolation_id: int | None) -> int | None:
+        """A unit's rank on its side of a contract; None without a position."""
+        for place in self.adl_places(number):
+            if (place.account, place.isolation_id) == (account, isolation_id):
+                return place.rank
+        return None
 
     # Previews ----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from perpcore.engine import Engine
 from perpcore.errors import Rejected, Unknown
 from perpcore.policies import Policies
 from perpcore.results import (
+    AdlPlace,
     Audit,
     Book,
     Events,
@@ -276,6 +277,14 @@ class Venue:
             LiquidationLevel(side_word(int(side)), grid.mark(int(mark)), grid.quantity(int(lots)))
             for side, mark, lots in self._core.engine.liquidation_levels(number)
         ]
+
+    def adl_queue(self, instrument_name: str) -> list[AdlPlace]:
+        """Who auto-deleveraging would close, first first, longs then shorts (SPEC Q4, X3).
+
+        By profit since the opening times effective leverage, as the policy adl_rank
+        "profit_leverage" takes them; "pro_rata" closes a part of each instead.
+        """
+        return self._core.adl_places(self._core.contract(instrument_name)[0])
 
     def insurance_fund(self, currency: str = "USD") -> Decimal:
         """The fund's balance; inside a session it may be negative (SPEC S1, S2)."""

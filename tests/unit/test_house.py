@@ -18,7 +18,8 @@ if not CORE.is_dir():
 #: Every room of the core and its floor; a room cimports rooms of lower floors only.
 #: Rooms of one floor that use each other stand on half floors.
 FLOORS = {
-    "codes": 0, "records": 0, "memory": 0, "sort": 0, "int128": 0, "policies": 0.5, "undo": 0.5, "units": 0.5,
+    "codes": 0, "records": 0, "memory": 0, "sort": 0, "int128": 0, "undo": 0.5,
+    "policies": 0.5, "units": 0.5,
     "margin": 0.9, "contract": 1,
     "pricemap": 2, "book": 2.5, "funding": 2,
     "state": 3, "eligibility": 4,
