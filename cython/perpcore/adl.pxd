@@ -22,9 +22,12 @@ from perpcore.records cimport NONE, Event
 from perpcore.sort cimport Ranked, ranked_select, ranked_sort
 from perpcore.standing cimport equity, magnitude, notional, position_upnl
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, Core, Leg, Market, is_block, leg_of, next_unit, unit_event, unit_rank,
+    DONE_THIS_COMMAND, Core, Leg, Market, is_block, unit_event, unit_rank,
 )
 from perpcore.transfers cimport return_everything
+
+cdef enum:
+    FEW = 64
 
 cdef extern from *:
     """
@@ -55,23 +58,41 @@ cdef inline int64_t adl_score(Core* e, uint32_t i) noexcept nogil:
     return -floor_div(-profit_e6 * E6, leverage_e3 if leverage_e3 > 1 else 1)
 
 
-cdef inline uint32_t adl_queue(Core* e, uint32_t contract, int64_t against_lots,
-                               uint32_t account) noexcept nogil:
-    """Units of other accounts on the side opposite to `against_lots`, first first, in `ranked`.
+cdef inline uint32_t collect_opposite(Core* e, uint32_t contract, int64_t against_lots,
+                                      uint32_t account) noexcept nogil:
+    """Positions of other accounts on the side opposite to `against_lots`, in `ranked`, unsorted.
 
-    Who was liquidated in this command is not among them. Returns their number.
+    Who was liquidated in this command is not among them. Returns their number. The legs are walked
+    as they lie in memory: at a million units a walk by account costs several times as much.
     """
-    cdef uint32_t u = next_unit(e, NONE), i, count = 0
-    while u != NONE:
-        i = leg_of(e, u, contract)
-        if (i != NONE and e.legs[i].qty_lots and (e.legs[i].qty_lots > 0) != (against_lots > 0)
-                and e.units[u].account != account and not e.units[u].flags & DONE_THIS_COMMAND):
+    cdef uint32_t i, count = 0
+    cdef Leg* leg
+    for i in range(e.h.leg_top):
+        leg = &e.legs[i]
+        if (leg.contract == contract and leg.qty_lots and (leg.qty_lots > 0) != (against_lots > 0)
+                and leg.unit != NONE and leg.account != account
+                and not e.units[leg.unit].flags & DONE_THIS_COMMAND):
             e.ranked[count] = Ranked(
-                <uint64_t>(ADL_TOP - adl_score(e, i)), unit_rank(&e.units[u]), i)
+                <uint64_t>(ADL_TOP - adl_score(e, i)), unit_rank(&e.units[leg.unit]), i)
             count += 1
-        u = next_unit(e, u)
+    return count
+
+
+cdef inline uint32_t adl_queue(Core* e, uint32_t contract, int64_t against_lots) noexcept nogil:
+    """The whole queue against a position, first first, in `ranked`; returns its length."""
+    cdef uint32_t count = collect_opposite(e, contract, against_lots, NONE)
     ranked_sort(e.ranked, count)
     return count
+
+
+cdef inline uint32_t sort_further(Core* e, uint32_t start, uint32_t count) noexcept nogil:
+    """Sort the queue from `start` on, first a few: mostly they are enough. Returns how far."""
+    cdef uint32_t wanted = count - start
+    if start == 0 and wanted > FEW:
+        wanted = FEW
+    ranked_select(e.ranked + start, count - start, wanted)
+    ranked_sort(e.ranked + start, wanted)
+    return start + wanted
 
 
 # ---- pairs --------------------------------------------------------------------------------------
@@ -148,16 +169,21 @@ cdef inline int64_t deleverage(Core* e, uint32_t i, int64_t lots) noexcept nogil
     Queue and price are taken once, before the first pair.
     """
     cdef Leg* leg = &e.legs[i]
-    cdef uint32_t count = adl_queue(e, leg.contract, leg.qty_lots, leg.account), n, other
+    cdef uint32_t count = collect_opposite(e, leg.contract, leg.qty_lots, leg.account)
+    cdef uint32_t n = 0, other, ordered = 0   # `ordered`: how far the queue is sorted
     cdef int64_t price = adl_price(e, i), value = mul64(price, e.markets[leg.contract].terms.v)
     cdef int64_t part, closed = 0
     cdef bint shared = e.terms.adl_rank == ADL_PRO_RATA
     if shared and count:
         allot(e, count, lots)
-    for n in range(count):
+        ordered = count
+    while n < count and lots > 0:
+        if n == ordered:
+            ordered = sort_further(e, n, count)
         other = e.ranked[n].index
-        part = <int64_t>e.ranked[n].tie if shared else magnitude(e.legs[other].qty_lots)
-        part = smaller(part, lots)
+        part = smaller(
+            <int64_t>e.ranked[n].tie if shared else magnitude(e.legs[other].qty_lots), lots)
+        n += 1
         if part == 0:
             continue
         close_side(e, i, part, price, mul64(part, value))

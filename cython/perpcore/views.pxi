@@ -105,7 +105,7 @@ cdef list book_levels(Market* m, Core* e, int side, int64_t wanted):
 
 cdef list adl_side(Core* e, uint32_t contract, int against_lots):
     """One side's queue of auto-deleveraging: [(side, account, isolation_id, lots, score)]."""
-    cdef uint32_t n, i, count = adl_queue(e, contract, against_lots, NONE)
+    cdef uint32_t n, i, count = adl_queue(e, contract, against_lots)
     cdef Leg* leg
     found = []
     for n in range(count):
