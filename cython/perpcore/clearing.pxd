@@ -282,29 +282,37 @@ cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
     """
     cdef uint32_t g = e.legs[i].orders
     cdef uint32_t slot = NONE if g == NONE else e.groups[g].first_order, after
-    cdef bint orders_left = False, was_linked
-    cdef bint isolated = is_block(&e.units[e.legs[i].unit])
+    cdef bint was_linked
     while slot != NONE:
         after = e.cold[slot].next_order
-        if is_taker and slot == in_hand:
-            orders_left = orders_left or (
-                e.pool.orders[slot].qty_lots != 0 and reserved_left(&e.cold[slot]) != 0)
-        elif e.pool.orders[slot].qty_lots != 0:
-            if waits_for_more(&e.cold[slot]):
-                orders_left = True
-            elif reserved_left(&e.cold[slot]) == 0:
-                was_linked = e.cold[slot].linked != NONE
-                order_end(e, slot, DONE_REDUCE_ONLY)
-                if was_linked:                       # the next may have ended with it
-                    after = first_after(e, g, e.pool.orders[slot].order_id)
-            else:
-                keep_reserved_lots(e, slot)
-                orders_left = True
+        if (is_taker and slot == in_hand) or e.pool.orders[slot].qty_lots == 0:
+            pass                                     # whoever has it in hand ends it
+        elif waits_for_more(&e.cold[slot]):
+            pass
+        elif reserved_left(&e.cold[slot]):
+            keep_reserved_lots(e, slot)
+        else:
+            was_linked = e.cold[slot].linked != NONE
+            order_end(e, slot, DONE_REDUCE_ONLY)
+            if was_linked:                           # the next may have ended with it
+                after = first_after(e, g, e.pool.orders[slot].order_id)
         slot = after
-    if isolated:
+    if is_block(&e.units[e.legs[i].unit]):
         edit_unit(e, e.legs[i].unit).state = PENDING
-        if orders_left:
+        if orders_live(e, i, in_hand, is_taker):
             unit_event(e, BLOCK_PENDING, e.legs[i].unit, e.legs[i].contract)
+
+
+cdef inline bint orders_live(Core* e, uint32_t i, uint32_t in_hand, bint is_taker) noexcept nogil:
+    """Whether lots of any order are left on a flat leg, the reserved ones of a taker included."""
+    cdef uint32_t g = e.legs[i].orders
+    cdef uint32_t slot = NONE if g == NONE else e.groups[g].first_order
+    while slot != NONE:
+        if e.pool.orders[slot].qty_lots != 0 and (
+                not is_taker or slot != in_hand or reserved_left(&e.cold[slot]) != 0):
+            return True
+        slot = e.cold[slot].next_order
+    return False
 
 
 cdef inline void keep_reserved_lots(Core* e, uint32_t slot) noexcept nogil:

@@ -346,12 +346,14 @@ cdef class Engine:
             self.leave()
 
     def contract_state(self, contract):
-        """What changes of a contract: mark, last price, state, inventory, pending funding."""
+        """What changes of a contract: prices, state, inventory, pending funding."""
         cdef Core* e = self.enter()
         cdef ContractView v
         try:
             v = view_contract(e, self.listed(e, contract))
-            return dict(v)
+            state = dict(v)
+            state["index_ticks"] = e.markets[<uint32_t>contract].live.index_ticks
+            return state
         finally:
             self.leave()
 

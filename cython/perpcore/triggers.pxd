@@ -166,7 +166,7 @@ cdef inline Draft woken_draft(Core* e, uint32_t slot) noexcept nogil:
 cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     """TRIGGERED; then it is a new order under its own id, or ends with the code that refuses it."""
     cdef Draft d = woken_draft(e, slot)
-    cdef int64_t price_ticks = d.price_ticks
+    cdef int64_t price_ticks = d.price_ticks, lots = d.qty_lots   # the checks may change both
     cdef uint32_t other
     cdef Answer a
     cdef int code
@@ -193,5 +193,5 @@ cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     ev.order_id = d.order_id
     ev.reason = DONE_TRIGGER
     ev.code = <unsigned short>code
-    ev.qty_lots = d.qty_lots
+    ev.qty_lots = lots
     ev.price_ticks = price_ticks

@@ -12,6 +12,8 @@ cdef dict unit_dict(Core* e, uint32_t u):
     cdef dict view = dict(v)
     usd, usdc = view.pop("withdrawable_units")
     view["withdrawable_usd_units"], view["withdrawable_usdc_units"] = usd, usdc
+    if not v.isolation_id:
+        view["cancel_after_ns"] = e.accounts[v.account].cancel_after_ns
     view["fr_units"] = 0
     legs = []
     while i != NONE:

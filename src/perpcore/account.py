@@ -13,11 +13,14 @@ from perpcore import commands
 from perpcore.amounts import Number, from_units
 from perpcore.block import Block
 from perpcore.codes import Code, EventKind, Kind, OrderType
-from perpcore.errors import Unknown
+from perpcore.errors import Rejected, Unknown
+from perpcore.foresight import unit_state
 from perpcore.positions import position_of
 from perpcore.records import NO_CONTRACT
 from perpcore.results import (
+    CONDITIONAL_WORDS,
     EXEC_WORDS,
+    REFERENCE_WORDS,
     TIF_WORDS,
     Events,
     Order,
@@ -42,6 +45,9 @@ class OrderOptions(TypedDict, total=False):
     leverage: int | None
     expiry_ns: int | None
     stp_inst: str | None
+    ref_price: Number | None
+    ref_price_type: str
+    linked_order_id: int | None
     timestamp_ns: int | None
 
 
@@ -55,7 +61,8 @@ class Account:
     `timestamp_ns` on a command is the venue's time in ns for it; left out, it is one nanosecond
     after the last. Time never goes back (40003).
 
-    Orders: create_order, amend_order, cancel_order, cancel_all_orders, close_position.
+    Orders: create_order, amend_order, cancel_order, cancel_all_orders, close_position,
+    attach_tp_sl, cancel_all_after.
     Money: deposit, withdraw, cash, margin_balance, available, transferable, withdrawable.
     Isolated margin: isolated(instrument_name) -> Block; blocks.
     Before you do it: preview_order, preview_close_position, preview_leverage, preview_withdraw,
@@ -109,22 +116,33 @@ class Account:
         leverage: int | None = None,
         expiry_ns: int | None = None,
         stp_inst: str | None = None,
+        ref_price: Number | None = None,
+        ref_price_type: str = "MARK_PRICE",
+        linked_order_id: int | None = None,
         timestamp_ns: int | None = None,
     ) -> OrderResult:
         """Send an order; it reserves margin, matches, and may rest (SPEC O1, C3, I2).
 
         side: "BUY" | "SELL". quantity: base units, a multiple of the lot size.
         type: "LIMIT" with `price` (USD, a multiple of the tick) | "MARKET", which takes up to the
-            edge of the aggressive band around the mark.
+            edge of the aggressive band around the mark. With `ref_price`, the trigger in USD:
+            "STOP_LOSS" | "TAKE_PROFIT", then MARKET, "STOP_LIMIT" | "TAKE_PROFIT_LIMIT" with
+            `price`, then LIMIT. A stop buys on a rise and sells on a fall, a take-profit the other
+            way round. It waits, "UNTRIGGERED", without a reserve until `ref_price_type`
+            ("MARK_PRICE" | "INDEX_PRICE" | "LAST_PRICE") is there, and is then checked as a new
+            order; what refuses it ends it (TRIGGER).
         time_in_force: "GOOD_TILL_CANCEL" (GTC, default of LIMIT) | "IMMEDIATE_OR_CANCEL" (IOC,
             what MARKET is) | "FILL_OR_KILL" (FOK) | "GOOD_TILL_DATE" (GTD) with `expiry_ns`.
-        exec_inst: one or several of "POST_ONLY", "REDUCE_ONLY", "ISOLATED_MARGIN".
+        exec_inst: one or several of "POST_ONLY", "SMART_POST_ONLY" (a price that would take slides
+            to the best that does not), "REDUCE_ONLY", "ISOLATED_MARGIN".
         client_oid: your own number, 1 to 2^64 - 1, unique among live orders of the account.
         With ISOLATED_MARGIN: no `isolation_id` makes a new block at `leverage` (whole number);
             an `isolation_id` adds to that block at its leverage. Margin comes from main, exactly
             the order's need, or `isolated_margin_amount` (USD) where that is given.
         stp_inst: whose order self-trade prevention cancels: "M" maker, "T" taker (default),
             "B" both.
+        linked_order_id: a live order of the same unit and contract: when one of the two is filled
+            in full, triggered or ends, the other ends too (LINKED).
         Returns an OrderResult. Raises Rejected, its codes in order of precedence in
         docs/rejects.md; OffGrid (308, 213) for a price or size between two steps; Unknown for a
         word or name that is none.
@@ -136,7 +154,8 @@ class Account:
                 instrument_name, side, quantity, type=type, price=price,
                 time_in_force=time_in_force, exec_inst=exec_inst, client_oid=client_oid,
                 isolation_id=isolation_id, isolated_margin_amount=isolated_margin_amount,
-                leverage=leverage, expiry_ns=expiry_ns, stp_inst=stp_inst,
+                leverage=leverage, expiry_ns=expiry_ns, stp_inst=stp_inst, ref_price=ref_price,
+                ref_price_type=ref_price_type, linked_order_id=linked_order_id,
                 timestamp_ns=timestamp_ns,
             )
         )
@@ -156,12 +175,21 @@ class Account:
     ) -> NDArray[np.void]:
         number, contract = self._core.contract(instrument_name)
         order_type = known(
-            options.get("type", "LIMIT"), commands.TYPES, "type", Code.INVALID_ORDER_TYPE
+            options.get("type", "LIMIT"), _TYPES, "type", Code.INVALID_ORDER_TYPE
         )
         price, margin = options.get("price"), options.get("isolated_margin_amount")
-        if order_type == OrderType.LIMIT and price is None:
+        trigger = options.get("ref_price")
+        if order_type in _LIMITS and price is None:
             raise ValueError("a LIMIT order needs a price: give price, or type='MARKET'")
-        tif = options.get("time_in_force") or ("GTC" if order_type == OrderType.LIMIT else 0)
+        if (order_type in CONDITIONAL_WORDS) != (trigger is not None):
+            raise ValueError("ref_price is the trigger of a conditional order, which needs one")
+        reference = 0
+        if trigger is not None:
+            reference = known(
+                options.get("ref_price_type", "MARK_PRICE"), commands.REFERENCES,
+                "ref_price_type", Code.INVALID_ARGUMENT,
+            )
+        tif = options.get("time_in_force") or ("GTC" if order_type in _LIMITS else 0)
         stp = options.get("stp_inst") or 0
         return commands.build(
             Kind.NEW_ORDER,
@@ -182,7 +210,60 @@ class Account:
             leverage=options.get("leverage") or 0,
             expiry_ns=options.get("expiry_ns") or 0,
             stp=known(stp, commands.SELF_TRADES, "stp_inst", Code.INVALID_ARGUMENT),
+            trigger_price_ticks=(
+                0 if trigger is None else price_ticks(contract, trigger, "ref_price")
+            ),
+            scope=reference,
+            order_id=options.get("linked_order_id") or 0,
         )
+
+    def attach_tp_sl(
+        self,
+        instrument_name: str,
+        *,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        quantity: Number | None = None,
+        ref_price_type: str = "MARK_PRICE",
+        isolation_id: int | None = None,
+        timestamp_ns: int | None = None,
+    ) -> list[OrderResult]:
+        """Close a position where it has won or lost enough: reduce-only orders that wait (O1).
+
+        take_profit, stop_loss: USD at which `ref_price_type` closes `quantity` (base units; None:
+        all of it now) at market. Given both, one cancels the other. They end with the position.
+        isolation_id: the block's; None: the cross position. Returns their OrderResults in that
+        order. Raises Rejected: 201 without a position, 613, 229 for a price that is reached
+        already; then neither waits.
+        """
+        number, contract = self._core.contract(instrument_name)
+        wanted = [("TAKE_PROFIT", take_profit), ("STOP_LOSS", stop_loss)]
+        if take_profit is None and stop_loss is None:
+            raise ValueError("nothing to attach: give take_profit, stop_loss or both")
+        unit = self._core.unit(self._number, isolation_id or 0)
+        state = unit_state(unit, number)
+        if not state.qty_lots:
+            self._core.send(self._close(
+                instrument_name, "MARKET", None, None, isolation_id, False, timestamp_ns))
+        lots = contract.grid.quantity(abs(state.qty_lots))
+        attached: list[OrderResult] = []
+        for order_type, trigger in wanted:
+            if trigger is None:
+                continue
+            try:
+                attached.append(self.create_order(
+                    instrument_name, "SELL" if state.qty_lots > 0 else "BUY",
+                    lots if quantity is None else quantity, type=order_type, ref_price=trigger,
+                    ref_price_type=ref_price_type, isolation_id=isolation_id,
+                    exec_inst=("REDUCE_ONLY", "ISOLATED_MARGIN") if isolation_id else "REDUCE_ONLY",
+                    linked_order_id=attached[0].order_id if attached else None,
+                    timestamp_ns=timestamp_ns,
+                ))
+            except Rejected:
+                for result in attached:
+                    self.cancel_order(result.order_id, timestamp_ns=timestamp_ns)
+                raise
+        return attached
 
     def max_quantity(
         self, instrument_name: str, side: str, **options: Unpack[OrderOptions]
@@ -315,6 +396,26 @@ class Account:
         )
         own = (events["kind"] == EventKind.CANCELLED) & (events["account"] == self._number)
         return [int(order_id) for order_id in events[own]["order_id"]]
+
+    def cancel_all_after(
+        self, expiry_ns: int | None, *, timestamp_ns: int | None = None
+    ) -> Events:
+        """The dead man's switch: all orders end at `expiry_ns` unless it is set anew (SPEC O6).
+
+        None disarms it. Returns the events. Raises Rejected (40001) for a time that is not after
+        now. `cancel_after_ns` says what is set.
+        """
+        return self._core.send(
+            commands.cancel_all_after(
+                account=self._number, expiry_ns=expiry_ns or 0,
+                timestamp_ns=self._core.stamp(timestamp_ns),
+            )
+        )
+
+    @property
+    def cancel_after_ns(self) -> int | None:
+        """When all orders end, ns; None while the dead man's switch is off (SPEC O6)."""
+        return int(self._core.engine.unit(self._number)["cancel_after_ns"]) or None
 
     def close_position(
         self,
@@ -598,14 +699,22 @@ class Account:
             isolation_id=live["isolation_id"] or None,
             instrument_name=contract.symbol,
             side=side_word(live["side"]),
-            price=grid.price(live["price"]),
+            price=grid.price(live["price"]) if live["price"] else None,
             quantity=grid.quantity(live["left"] + live["filled"]),
             cumulative_quantity=grid.quantity(live["filled"]),
             time_in_force=TIF_WORDS[live["time_in_force"]],
             exec_inst=tuple(text for bit, text in EXEC_WORDS if flags & bit),
             leverage=live["leverage"] or None,
             reserved=from_units(live["reserve"]),
+            type=CONDITIONAL_WORDS.get(live["trigger_type"], "LIMIT"),
+            ref_price=grid.price(live["trigger_price"]) if live["trigger_type"] else None,
+            ref_price_type=REFERENCE_WORDS[live["trigger_by"]] if live["trigger_type"] else None,
+            linked_order_id=live["linked"] or None,
         )
+
+
+_TYPES = {**commands.TYPES, **commands.CONDITIONALS}
+_LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 
 
 def _exec_flags(exec_inst: str | Iterable[str] | None) -> int:

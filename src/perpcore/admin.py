@@ -91,6 +91,18 @@ class Admin:
             commands.index(index_e6=units // 100, timestamp_ns=self._core.stamp(timestamp_ns))
         )
 
+    def index_price(
+        self, instrument_name: str, price: Number, *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Set a contract's index, USD on its mark grid: INDEX_PRICE triggers wait for it (O1)."""
+        number, contract = self._core.contract(instrument_name)
+        return self._send(
+            commands.contract_index(
+                contract=number, mark_ticks=mark_ticks(contract, price, "index"),
+                timestamp_ns=self._core.stamp(timestamp_ns),
+            )
+        )
+
     def market_state(
         self, instrument_name: str, state: str, *, timestamp_ns: int | None = None
     ) -> Events:

@@ -26,7 +26,8 @@ class Block:
     state: "PENDING" (orders only) -> "OPEN" (a position) -> "CLOSED"; "OPEN" goes back to
     "PENDING" when the position ends while orders are left.
     Read: margin, order_margin, margin_balance, removable, liquidation_price, bankruptcy_price,
-    position, leverage. Change: add_margin, remove_margin, set_leverage, close, cancel_all_orders.
+    position, leverage. Change: add_margin, remove_margin, set_leverage, close, attach_tp_sl,
+    cancel_all_orders.
     Each change has a preview; max_leverage and min_leverage are what set_leverage accepts now.
     """
 
@@ -306,6 +307,24 @@ class Block:
             price_ticks=0 if price is None else price_ticks(contract, price),
             qty_lots=0 if quantity is None else qty_lots(contract, quantity),
             release_margin=release_margin,
+        )
+
+    def attach_tp_sl(
+        self,
+        *,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        quantity: Number | None = None,
+        ref_price_type: str = "MARK_PRICE",
+        timestamp_ns: int | None = None,
+    ) -> list[OrderResult]:
+        """Close the position where it has won or lost enough; see `Account.attach_tp_sl` (O1)."""
+        from perpcore.account import Account
+
+        return Account(self._core, self._account).attach_tp_sl(
+            self.instrument_name, take_profit=take_profit, stop_loss=stop_loss, quantity=quantity,
+            ref_price_type=ref_price_type, isolation_id=self.isolation_id,
+            timestamp_ns=timestamp_ns,
         )
 
     def cancel_all_orders(self, *, timestamp_ns: int | None = None) -> Events:

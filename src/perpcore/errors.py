@@ -241,6 +241,11 @@ def _duplicate(c: Context) -> str:
 
 
 def _order_id(c: Context) -> str:
+    if c["kind"] == Kind.NEW_ORDER:
+        return (
+            f"linked_order_id {c['order_id']} is no live order of the same unit and contract, or "
+            "has a link already: name another"
+        )
     by_client = not c["order_id"]
     name = "client_oid" if by_client else "order_id"
     return (
@@ -291,15 +296,18 @@ SENTENCES: dict[Code, Sentence] = {
     _C.INVALID_CURRENCY: lambda c: "the currency is not USD or USDC here: give USD or USDC",
     _C.INVALID_SIDE: lambda c: f"side {c['side']} is not BUY (1) or SELL (2): give one of them",
     _C.INVALID_ORDER_TYPE: lambda c: (
-        f"order type {c['order_type']} is not LIMIT (1) or MARKET (2): give one of them"
+        "an order that waits for its trigger is not amended: cancel it and send another"
+        if c["kind"] == Kind.AMEND
+        else f"order type {c['order_type']} is not one of LIMIT (1), MARKET (2), STOP_LOSS (3), "
+        "STOP_LIMIT (4), TAKE_PROFIT (5), TAKE_PROFIT_LIMIT (6): give one of them"
     ),
     _C.INVALID_TIME_IN_FORCE: lambda c: (
         "time in force does not fit: LIMIT takes GTC, IOC, FOK or GTD with expiry_ns after now; "
         "MARKET takes none or IOC"
     ),
     _C.INVALID_EXEC_INST: lambda c: (
-        "exec_inst does not fit: POST_ONLY goes with LIMIT GTC or GTD only, release_margin with "
-        "isolated positions only"
+        "exec_inst does not fit: POST_ONLY or SMART_POST_ONLY goes with LIMIT GTC or GTD only, "
+        "release_margin with isolated positions only"
     ),
     _C.INVALID_ORDER_QTY: _quantity,
     _C.BELOW_MIN_ORDER_SIZE: lambda c: (
@@ -337,6 +345,10 @@ SENTENCES: dict[Code, Sentence] = {
     _C.REDUCE_ONLY_REJECTED: lambda c: (
         f"{c.who} holds nothing on {c.symbol} ({c.block}) that {c.where} could reduce: leave "
         "REDUCE_ONLY out, or name the position's unit with isolation_id"
+    ),
+    _C.INVALID_TRIGGER: lambda c: (
+        f"the trigger of {c.where} is reached already: move ref_price away, or send the order "
+        "without it"
     ),
     _C.MARGIN_WITHOUT_RISK: lambda c: (
         f"{c.where} only reduces, so it takes no isolated_margin_amount: leave it out; add_margin "

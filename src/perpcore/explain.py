@@ -148,6 +148,13 @@ def _balance(core: Core, event: np.void) -> str:
     return f"{ledger.name} {plain(change)} {money} {reason}, now {plain(balance)}"
 
 
+def _index(core: Core, event: np.void) -> str:
+    """USDC's, or a contract's on its mark grid."""
+    if event["contract"] != NO_CONTRACT:
+        return _mark(core, event)
+    return f"{plain(from_units(int(event['price_ticks']) * 100))} USD"
+
+
 def _liquidated(core: Core, event: np.void) -> str:
     gain = int(event["amount_units"])
     fund = f"the fund {'pays' if gain < 0 else 'gets'} {_usd(abs(gain))}"
@@ -174,7 +181,9 @@ _TELLERS: dict[EventKind, Any] = {
         f"{_size(core, e)} at {_mark(core, e)}, notional {_usd(e['amount_units'])}"
     ),
     EventKind.MARKED: _mark,
-    EventKind.INDEXED: lambda core, e: f"{plain(from_units(int(e['price_ticks']) * 100))} USD",
+    EventKind.INDEXED: _index,
+    EventKind.TRIGGERED: lambda core, e: f"order {int(e['order_id'])}: reached {_price(core, e)}",
+    EventKind.CANCEL_AFTER_SET: lambda core, e: f"at {int(e['amount_units'])} ns",
     EventKind.FUNDING_SET: lambda core, e: f"rate {int(e['price_ticks'])}e-9",
     EventKind.LEVERAGE_SET: lambda core, e: f"{int(e['qty_lots'])}x",
     EventKind.SESSION_SETTLED: lambda core, e: (

@@ -75,8 +75,9 @@ class OrderResult:
 
     order_id: the order's number, for amend and cancel. client_oid: yours, or None.
     isolation_id: the block it belongs to; None for cross margin.
-    status: "ACTIVE" (rests, perhaps partly filled), "FILLED", or "CANCELED" (an unfilled rest
-        ended; `reason` says why: REST, SELF_TRADE, REDUCE_ONLY, MAINTENANCE, ...).
+    status: "ACTIVE" (rests, perhaps partly filled), "FILLED", "UNTRIGGERED" (a conditional order
+        that waits), or "CANCELED" (an unfilled rest ended; `reason` says why: REST, SELF_TRADE,
+        REDUCE_ONLY, MAINTENANCE, ...).
     quantity, cumulative_quantity: base units ordered and filled. average_price: USD, for display,
         None without fills. fills: price and quantity of each.
     fees: USD, the order's own trade fees. reserved: USD put aside for it at acceptance (SPEC C3).
@@ -101,9 +102,12 @@ class OrderResult:
 
 @dataclass(frozen=True)
 class Order:
-    """A live order. quantity: base units in all; cumulative_quantity: filled; price: USD.
+    """A live order. quantity: base units in all; cumulative_quantity: filled.
 
+    price: USD, None for a conditional order that will be MARKET.
     reserved: USD held for it now; leverage: that of its reserve, None without one.
+    type: "LIMIT", or the conditional type while it waits for `ref_price` (USD) of `ref_price_type`.
+    linked_order_id: the order that ends when this one does.
     """
 
     order_id: int
@@ -111,13 +115,17 @@ class Order:
     isolation_id: int | None
     instrument_name: str
     side: str
-    price: Decimal
+    price: Decimal | None
     quantity: Decimal
     cumulative_quantity: Decimal
     time_in_force: str
     exec_inst: tuple[str, ...]
     leverage: int | None
     reserved: Decimal
+    type: str
+    ref_price: Decimal | None
+    ref_price_type: str | None
+    linked_order_id: int | None
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,7 @@ class MarketData(NamedTuple):
     last_price: Decimal | None
     best_bid: Decimal | None
     best_ask: Decimal | None
+    index_price: Decimal | None
 
 
 class LiquidationLevel(NamedTuple):
@@ -237,7 +246,17 @@ class AdlPlace(NamedTuple):
     quantity: Decimal
 
 
-EXEC_WORDS = ((1, "POST_ONLY"), (2, "REDUCE_ONLY"), (4, "ISOLATED_MARGIN"))
+EXEC_WORDS = (
+    (1, "POST_ONLY"), (2, "REDUCE_ONLY"), (4, "ISOLATED_MARGIN"), (32, "SMART_POST_ONLY"),
+)
+CONDITIONAL_WORDS = {
+    int(kind): kind.name
+    for kind in (
+        OrderType.STOP_LOSS, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT,
+        OrderType.TAKE_PROFIT_LIMIT,
+    )
+}
+REFERENCE_WORDS = ("MARK_PRICE", "INDEX_PRICE", "LAST_PRICE")
 TIF_WORDS = {
     TimeInForce.NO_TIF: "GOOD_TILL_CANCEL",
     TimeInForce.GTC: "GOOD_TILL_CANCEL",
@@ -297,7 +316,10 @@ def order_result(
     rests = order_type == OrderType.LIMIT and time_in_force not in (
         TimeInForce.IOC, TimeInForce.FOK,
     )
+    waits = order_type in CONDITIONAL_WORDS
     status = "FILLED" if filled >= lots else "ACTIVE" if rests and not len(ended) else "CANCELED"
+    if waits and not len(own[np.isin(own["kind"], (EventKind.TRIGGERED, EventKind.CANCELLED))]):
+        status = "UNTRIGGERED"
     reason = None
     if status == "CANCELED" and len(ended):
         reason = Done(int(ended[-1]["reason"])).name.removeprefix("DONE_")

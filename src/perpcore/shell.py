@@ -309,10 +309,10 @@ def price_ticks(contract: Contract, price: Number, what: str = "price") -> int:
     return _on_grid(price, step, what, Code.INVALID_PRICE, f"{contract.symbol}'s tick")
 
 
-def mark_ticks(contract: Contract, price: Number) -> int:
-    """Mark ticks of a mark in USD; raises OffGrid (308)."""
+def mark_ticks(contract: Contract, price: Number, what: str = "mark") -> int:
+    """Mark ticks of a mark or an index in USD; raises OffGrid (308)."""
     step = contract.grid.mark_tick
-    return _on_grid(price, step, "mark", Code.INVALID_PRICE, f"{contract.symbol}'s mark tick")
+    return _on_grid(price, step, what, Code.INVALID_PRICE, f"{contract.symbol}'s mark tick")
 
 
 def qty_lots(contract: Contract, quantity: Number) -> int:

@@ -247,6 +247,7 @@ class Venue:
             last_price=grid.price(last) if last else None,
             best_bid=bid,
             best_ask=ask,
+            index_price=grid.mark(state["index_ticks"]) if state["index_ticks"] else None,
         )
 
     def mark_price(self, instrument_name: str) -> Decimal | None:

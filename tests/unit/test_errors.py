@@ -134,6 +134,11 @@ def reduce_only_market(w: World) -> None:
     w.bid()
 
 
+def amended_while_it_waits(w: World) -> None:
+    stop = w.ann.create_order(BTC, "BUY", 1, type="STOP_LOSS", ref_price=61_000)
+    w.ann.amend_order(stop.order_id, new_quantity=2)
+
+
 def halted(w: World) -> None:
     w.admin.market_state(BTC, "HALTED")
     w.bid()
@@ -199,6 +204,10 @@ PROVOKED: list[tuple[int, Callable[[World], Any], list[str]]] = [
     (226, lambda w: w.buy(leverage=101), ["101", "100"]),
     (226, after(lambda w: w.eligible(max_leverage=10), lambda w: w.buy()), ["Eligibility"]),
     (1110, lambda w: w.bid(exec_inst="REDUCE_ONLY"), ["ann", BTC, "REDUCE_ONLY"]),
+    (229, lambda w: w.ann.create_order(BTC, "BUY", 1, type="STOP_LOSS", ref_price=60_000),
+     ["reached already", "ref_price"]),
+    (212, lambda w: w.bid(linked_order_id=99), ["linked_order_id 99", "unit"]),
+    (218, amended_while_it_waits, ["waits for its trigger", "cancel it"]),
     (619, no_margin_on_reduction, ["add_margin"]),
     (201, lambda w: w.ann.close_position(BTC), ["no position"]),
     (202, suspended, ["suspended", "Admin.eligibility"]),
