@@ -46,11 +46,13 @@ def test_a_conditional_order_waits_without_a_reserve_and_says_for_what() -> None
     stop = w.ann.create_order(
         BTC, "BUY", "0.5", type="STOP_LIMIT", price=61_100, ref_price=61_000, client_oid=5
     )
-    assert (stop.status, stop.reserved, w.ann.order_margin) == ("UNTRIGGERED", 0, 0)
+    assert stop.status == "UNTRIGGERED"
+    assert stop.reserved == w.ann.order_margin == 0
     (order,) = w.ann.open_orders
-    assert (order.type, order.ref_price) == ("STOP_LIMIT", 61_000)
-    assert order.ref_price_type == "MARK_PRICE"
-    assert (order.price, order.quantity, order.client_oid) == (61_100, Decimal("0.5"), 5)
+    assert (order.type, order.ref_price_type, order.client_oid) == ("STOP_LIMIT", "MARK_PRICE", 5)
+    assert order.ref_price == 61_000
+    assert order.price == 61_100
+    assert order.quantity == Decimal("0.5")
     assert w.venue.book(BTC).bids[0].price == 59_990
 
 
@@ -83,7 +85,8 @@ def test_a_fired_limit_order_is_a_new_order_under_its_own_id() -> None:
     w.quote(60_200)
     w.admin.mark(BTC, 60_100)
     (order,) = w.ann.open_orders
-    assert (order.order_id, order.type, order.price) == (stop.order_id, "LIMIT", 60_050)
+    assert (order.order_id, order.type) == (stop.order_id, "LIMIT")
+    assert order.price == 60_050
     assert order.reserved == w.ann.order_margin > 0
 
 
@@ -151,7 +154,8 @@ def test_stop_and_take_profit_of_a_position_cancel_each_other() -> None:
     assert orders[profit.order_id].linked_order_id == stop.order_id
     assert orders[stop.order_id].linked_order_id == profit.order_id
     w.move(62_000)
-    assert w.ann.positions == w.ann.open_orders == []
+    assert not w.ann.positions
+    assert not w.ann.open_orders
     assert w.ann.cash["USD"] > 2_090
     assert w.venue.audit().ok
 
@@ -239,7 +243,8 @@ def test_the_dead_mans_switch_ends_all_orders_unless_it_is_set_anew() -> None:
     assert len(w.ann.open_orders) == 1
     events = w.admin.tick(timestamp_ns=now + 3 * SECOND)
     assert events["reason"].tolist() == [Done.DONE_DEAD_MAN]
-    assert (w.ann.open_orders, w.ann.cancel_after_ns) == ([], None)
+    assert not w.ann.open_orders
+    assert w.ann.cancel_after_ns is None
 
 
 def test_the_dead_mans_switch_can_be_disarmed_and_takes_no_past_time() -> None:
