@@ -90,13 +90,12 @@ cdef inline int64_t position_shortfall(Core* e, uint32_t u, int64_t leverage) no
     cdef Leg* leg = &e.legs[e.units[u].first_leg]
     cdef Market* m = &e.markets[leg.contract]
     cdef Amounts now
+    cdef int64_t n = notional(m, leg.qty_lots)
     if leg.qty_lots == 0:
         return 0
     now = amounts(e, u)
     return not_below_zero(sub64(
-        rate_ceil(notional(m, leg.qty_lots),
-                  margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leverage)),
-        now.mb_units))
+        rate_ceil(n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leverage)), now.mb_units))
 
 
 cdef inline void raise_reserve(Core* e, uint32_t slot, int64_t units,

@@ -2,11 +2,14 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from perpcore.int128 cimport (
-    ceil_div, floor_div, i128, i128_cmp, i128_fits64, i128_floor_div, i128_from, i128_mul,
-    i128_mul_u, i128_to64,
+    ceil_div, floor_div, i128, i128_add, i128_cmp, i128_fits64, i128_floor_div, i128_from,
+    i128_mul, i128_mul_u, i128_to64,
 )
-from perpcore.margin cimport Rate, rate_add, rate_max, rate_reduce
-from perpcore.records cimport ContractTerms
+from perpcore.margin cimport (
+    Line, Rate, bracket_line, bracket_of, bracket_threshold, liquidation_threshold, rate_add,
+    rate_max, rate_reduce,
+)
+from perpcore.records cimport BRACKETS_MAX, Brackets, ContractTerms
 
 cdef enum:
     E4 = 10_000
@@ -45,6 +48,10 @@ cdef enum Breach:
     ACCESS_GROUP = 11
     SIZE_OVER_ONE = 12
     SYMBOL_EXISTS = 13
+    BRACKET_FIELDS = 14
+    BRACKET_ORDER = 15
+    BRACKET_AMOUNTS = 16
+    BRACKET_REACH = 17
 
 cdef struct Rates:
     Rate taker
@@ -53,6 +60,7 @@ cdef struct Rates:
     Rate fee_reserve             # taker + liquidation (C2)
     Rate lot                     # unit margin rate a lot
     Rate flat                    # 1 / max leverage
+    bint has_brackets            # then only taker to fee_reserve, den and reserve_num are used
     int64_t cap_lots             # from this size on the margin rate is 1
     uint64_t den                 # common denominator of the three below and of the fee reserve
     uint64_t reserve_num         # fee reserve
@@ -126,7 +134,7 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
             and rate_is_fraction(t.work_off_band_e9, E9)
             and rate_is_fraction(t.funding_cap_e9, E9)
             and rate_is_fraction(t.unit_margin_rate_e15, E15)
-            and 1 <= t.maintenance_share_e4 < E4):
+            and ((1 <= t.maintenance_share_e4 < E4) != (t.brackets.count > 0))):
         return RATES
     r.taker = rate_reduce(<uint64_t>t.taker_fee_e9, <uint64_t>E9)
     r.maker = rate_reduce(<uint64_t>t.maker_fee_e9, <uint64_t>E9)
@@ -144,7 +152,62 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     if i128_cmp(i128_mul_u(i128_mul(t.unit_margin_rate_e15, t.max_position_lots),
                            <uint64_t>t.maintenance_share_e4), i128_mul(E15, E4)) > 0:
         return SIZE_OVER_ONE
-    return terms_denominators(t, r)
+    r.has_brackets = t.brackets.count > 0
+    if not r.has_brackets:
+        return terms_denominators(t, r)
+    r.den = <uint64_t>E9
+    r.reserve_num = <uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9)
+    if t.brackets.mm_e9[t.brackets.count - 1] + <int64_t>r.reserve_num >= E9:
+        return MARGIN_OVER_ONE
+    return TERMS_OK
+
+
+cdef inline bint bracket_fits(const ContractTerms* t, int i) noexcept nogil:
+    """Every number within its range; 0 where there is no bracket. MM stays at most IM."""
+    cdef const Brackets* b = &t.brackets
+    if i >= b.count:
+        return (b.cap_units[i] == 0 and b.mm_e9[i] == 0 and b.leverage[i] == 0
+                and b.cum_units[i] == 0)
+    return (1 <= b.cap_units[i] <= MAX_COST and 1 <= b.mm_e9[i] < E9
+            and 1 <= b.leverage[i] <= t.max_leverage and b.mm_e9[i] * b.leverage[i] <= E9)
+
+
+cdef inline bint bracket_follows(const Brackets* b, int i) noexcept nogil:
+    return (b.cap_units[i] > b.cap_units[i - 1] and b.mm_e9[i] >= b.mm_e9[i - 1]
+            and b.leverage[i] <= b.leverage[i - 1])
+
+
+cdef inline bint bracket_continues(const Brackets* b, int i) noexcept nogil:
+    """cum grows by cap x growth of the rate: the maintenance margin is continuous at the cap."""
+    cdef i128 grown = i128_mul(b.cap_units[i - 1], b.mm_e9[i] - b.mm_e9[i - 1])
+    return i128_cmp(i128_mul(b.cum_units[i], E9),
+                    i128_add(i128_mul(b.cum_units[i - 1], E9), grown)) == 0
+
+
+cdef inline int terms_brackets(const ContractTerms* t, int64_t v) noexcept nogil:
+    """C1's second model: what the threshold's proof needs of a table (docs/margin.md)."""
+    cdef const Brackets* b = &t.brackets
+    cdef int i
+    if not 0 <= b.count <= BRACKETS_MAX:
+        return BRACKET_FIELDS
+    for i in range(BRACKETS_MAX):
+        if not bracket_fits(t, i):
+            return BRACKET_FIELDS
+    if b.count == 0:
+        return TERMS_OK
+    if t.maintenance_share_e4 != 0 or t.unit_margin_rate_e15 != 0:
+        return BRACKET_FIELDS
+    if b.cum_units[0] != 0:
+        return BRACKET_AMOUNTS
+    for i in range(1, <int>b.count):
+        if not bracket_follows(b, i):
+            return BRACKET_ORDER
+        if not bracket_continues(b, i):
+            return BRACKET_AMOUNTS
+    if (t.max_position_lots * v * (t.max_price_ticks * t.marks_per_tick)
+            > b.cap_units[b.count - 1]):
+        return BRACKET_REACH
+    return TERMS_OK
 
 
 cdef inline int terms_denominators(const ContractTerms* t, Rates* r) noexcept nogil:
@@ -198,6 +261,8 @@ cdef inline int terms_validate(const ContractTerms* t, int64_t* v, Rates* r) noe
     if breach == TERMS_OK:
         breach = terms_ranges(t, v[0])
     if breach == TERMS_OK:
+        breach = terms_brackets(t, v[0])
+    if breach == TERMS_OK:
         breach = terms_rates(t, r)
     return breach
 
@@ -211,9 +276,15 @@ cdef inline Rate product_margin_rate(const Rates* r, int64_t lots) noexcept nogi
     return rate_max(r.flat, Rate(r.lot.num * <uint64_t>lots, r.lot.den))
 
 
-cdef inline Rate margin_rate(const Rates* r, int64_t lots, int64_t leverage) noexcept nogil:
-    """MR at a leverage; 0 = none set (C1)."""
-    cdef Rate rate = product_margin_rate(r, lots)
+cdef inline Rate margin_rate(const Contract* c, int64_t lots, int64_t notional_units,
+                             int64_t leverage) noexcept nogil:
+    """MR of a size at a leverage, 0 = none set; with brackets of its notional (C1)."""
+    cdef Rate rate
+    if c.rates.has_brackets:
+        rate = Rate(1, <uint64_t>c.terms.brackets.leverage[
+            bracket_of(&c.terms.brackets, notional_units)])
+    else:
+        rate = product_margin_rate(&c.rates, lots)
     if leverage == 0:
         return rate
     return rate_max(rate, Rate(1, <uint64_t>leverage))
@@ -226,10 +297,37 @@ cdef inline uint64_t maintenance_num(const Rates* r, int64_t lots) noexcept nogi
     return by_size if by_size > r.flat_num else r.flat_num
 
 
-cdef inline Rate maintenance_rate(const Rates* r, int64_t lots) noexcept nogil:
-    return Rate(maintenance_num(r, lots), r.den)
+cdef inline Line maintenance_line(const Contract* c, int64_t lots,
+                                  int64_t notional_units) noexcept nogil:
+    """MM of a size, or with brackets of its notional (C1)."""
+    if c.rates.has_brackets:
+        return bracket_line(&c.terms.brackets, bracket_of(&c.terms.brackets, notional_units), 0)
+    return Line(Rate(maintenance_num(&c.rates, lots), c.rates.den), 0)
 
 
-cdef inline Rate trigger_rate(const Rates* r, int64_t lots) noexcept nogil:
-    """a = MM rate + FR rate of SPEC Q2, over the contract's own denominator."""
-    return Rate(maintenance_num(r, lots) + r.reserve_num, r.den)
+cdef inline Line trigger_line(const Contract* c, int64_t lots,
+                              int64_t notional_units) noexcept nogil:
+    """MM + FR, what Q1 and O7 ask of a unit; the rate is a of SPEC Q2."""
+    if c.rates.has_brackets:
+        return bracket_line(&c.terms.brackets, bracket_of(&c.terms.brackets, notional_units),
+                            c.rates.reserve_num)
+    return Line(Rate(maintenance_num(&c.rates, lots) + c.rates.reserve_num, c.rates.den), 0)
+
+
+cdef inline Rate steepest_trigger(const Contract* c, int64_t lots) noexcept nogil:
+    """The largest rate at which MM + FR may grow with the mark."""
+    if c.rates.has_brackets:
+        return bracket_line(&c.terms.brackets, <int>c.terms.brackets.count - 1,
+                            c.rates.reserve_num).rate
+    return trigger_line(c, lots, 0).rate
+
+
+cdef inline int64_t maintenance_threshold(const Contract* c, int64_t cash_units, int64_t qty_lots,
+                                          int64_t cost_units) noexcept nogil:
+    """The mark nearest to safety at which MB < MM; as liquidation_threshold (Q2)."""
+    if c.rates.has_brackets:
+        return bracket_threshold(cash_units, qty_lots, cost_units, c.v, &c.terms.brackets,
+                                 c.rates.reserve_num, c.max_mark_ticks)
+    return liquidation_threshold(
+        cash_units, qty_lots, cost_units, c.v,
+        trigger_line(c, qty_lots if qty_lots > 0 else -qty_lots, 0).rate, c.max_mark_ticks)

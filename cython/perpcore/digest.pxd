@@ -91,9 +91,11 @@ cdef inline void mix_book(Core* e, Digest* d, Book* book, int side) noexcept nog
 cdef inline void mix_market(Core* e, Digest* d, Market* m) noexcept nogil:
     cdef Live* live = &m.live
     cdef const unsigned char* terms = <const unsigned char*>&m.terms.terms
-    cdef uint64_t i
+    cdef uint64_t i, size = sizeof(m.terms.terms)
     cdef int reference
-    for i in range(sizeof(m.terms.terms)):
+    if m.terms.terms.brackets.count == 0:
+        size -= sizeof(m.terms.terms.brackets)          # a table that is not there says nothing
+    for i in range(size):
         mix(d, terms[i])
     mix(d, <uint64_t>live.mark_ticks)
     mix(d, <uint64_t>live.mark_time_ns)

@@ -59,6 +59,14 @@ _BREACHES = {
     12: "maintenance share x unit margin rate x largest position exceed 1: choose a smaller "
         "max_position_lots or rate",
     13: "a contract of this symbol exists already: choose another",
+    14: "brackets: 0 to 16; each cap 1 to 2^60 money units, maintenance rate above 0 and at most "
+        "1 / leverage, leverage 1 to max_leverage; unused fields, maintenance_share_e4 and "
+        "unit_margin_rate_e15 are 0",
+    15: "brackets: caps must rise, maintenance rates must not fall, leverages must not rise",
+    16: "brackets: the first cumulative amount is 0, each next one the last + cap x growth of the "
+        "maintenance rate, a whole number of money units",
+    17: "brackets: the last cap must reach max_position_lots at the largest mark: choose a smaller "
+        "position limit",
 }
 
 #: Names of checks.Fault.

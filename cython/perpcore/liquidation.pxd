@@ -16,14 +16,14 @@ from perpcore.codes cimport (
     BLOCK_LIQUIDATING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED, LIQUIDATING, MARGIN_CALL,
     MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
 )
-from perpcore.contract cimport maintenance_rate
+from perpcore.contract cimport maintenance_line
 from perpcore.fund cimport (
     announce_take_over, count_deficit, hand_to_fund, take_into_inventory,
 )
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
-from perpcore.margin cimport Rate, bankruptcy_mark
+from perpcore.margin cimport Line, bankruptcy_mark
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport band_high, band_low
 from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
@@ -165,33 +165,36 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
 
 # ---- a main account -----------------------------------------------------------------------------
 
-cdef inline int compare_rates(int64_t n1, Rate r1, int64_t n2, Rate r2) noexcept nogil:
-    """Sign of n1 r1 - n2 r2, exactly: whole parts first, then the rests over both denominators."""
-    cdef int64_t whole1 = i128_floor_div64(i128_mul_u(i128_from(n1), r1.num), r1.den)
-    cdef int64_t whole2 = i128_floor_div64(i128_mul_u(i128_from(n2), r2.num), r2.den)
-    if whole1 != whole2:
-        return 1 if whole1 > whole2 else -1
-    return compare_products(rest_of(n1, r1, whole1), r2.den, rest_of(n2, r2, whole2), r1.den)
+cdef inline int compare_lines(int64_t n1, Line a, int64_t n2, Line b) noexcept nogil:
+    """Sign of one MM - another, exactly: whole parts, then the rests over both denominators."""
+    cdef int64_t whole1 = i128_floor_div64(i128_mul_u(i128_from(n1), a.rate.num), a.rate.den)
+    cdef int64_t whole2 = i128_floor_div64(i128_mul_u(i128_from(n2), b.rate.num), b.rate.den)
+    cdef int64_t more = sub64(sub64(whole1, a.cum_units), sub64(whole2, b.cum_units))
+    if more != 0:
+        return 1 if more > 0 else -1
+    return compare_products(rest_of(n1, a.rate, whole1), b.rate.den,
+                            rest_of(n2, b.rate, whole2), a.rate.den)
 
 
 cdef inline uint32_t heaviest_leg(Core* e, uint32_t u) noexcept nogil:
     """The leg with the largest MM, of equal ones the smaller contract; NONE without a position."""
     cdef uint32_t i = e.units[u].first_leg, best = NONE
     cdef Market* m
-    cdef Rate rate, best_rate
+    cdef Line line, heaviest
     cdef int64_t n, best_n = 0
-    best_rate.num = 0
-    best_rate.den = 1
+    heaviest.rate.num = 0
+    heaviest.rate.den = 1
+    heaviest.cum_units = 0
     while i != NONE:
         if e.legs[i].qty_lots:
             m = &e.markets[e.legs[i].contract]
             n = notional(m, e.legs[i].qty_lots)
-            rate = maintenance_rate(&m.terms.rates, magnitude(e.legs[i].qty_lots))
+            line = maintenance_line(&m.terms, magnitude(e.legs[i].qty_lots), n)
             # Legs come by contract, so that the first of equal ones is kept.
-            if best == NONE or compare_rates(n, rate, best_n, best_rate) > 0:
+            if best == NONE or compare_lines(n, line, best_n, heaviest) > 0:
                 best = i
                 best_n = n
-                best_rate = rate
+                heaviest = line
         i = e.legs[i].next_leg
     return best
 

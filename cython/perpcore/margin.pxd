@@ -1,6 +1,7 @@
 """Floor 0.9: pure arithmetic of margin: exact rates, exact sums of them, thresholds (C1, Q1, Q2).
 
-Every function depends on its arguments alone. A rate is a fraction of whole numbers; an amount made
+Every function depends on its arguments alone. Maintenance margin is a line in the notional: a rate
+of it, less an amount that only brackets have. A rate is a fraction of whole numbers; an amount made
 from a rate says its direction, a test compares exactly and makes no amount.
 """
 from libc.stdint cimport int64_t, uint64_t
@@ -12,11 +13,19 @@ from perpcore.int128 cimport (
     u64_exact_div, u64_gcd,
 )
 from perpcore.memory cimport CHECK
+from perpcore.records cimport Brackets
 
+cdef enum:
+    MARGIN_E9 = 1_000_000_000
 # num / den >= 0; den >= 1. Below 2^60 each where a venue's terms made it.
 cdef struct Rate:
     uint64_t num
     uint64_t den
+
+# A requirement of a notional N: N x rate - cum, exact; without brackets cum is 0.
+cdef struct Line:
+    Rate rate
+    int64_t cum_units
 
 # whole + the sum of num / den, each fraction in (0, 1) and no denominator twice.
 cdef struct ExactSum:
@@ -99,6 +108,12 @@ cdef inline void exact_add(ExactSum* s, int64_t amount_units, Rate rate) noexcep
         s.den[i] = s.den[s.count]
 
 
+cdef inline void exact_add_line(ExactSum* s, int64_t amount_units, Line line) noexcept nogil:
+    """Add amount x rate - cum, exactly."""
+    exact_add(s, amount_units, line.rate)
+    s.whole = sub64(s.whole, line.cum_units)
+
+
 cdef inline int exact_cmp(const ExactSum* s, int64_t amount_units) noexcept nogil:
     """Sign of the amount less the sum: 1 when the amount is the larger."""
     return fractions_cmp(sub64(amount_units, s.whole), s.num, s.den, <int>s.count)
@@ -106,15 +121,19 @@ cdef inline int exact_cmp(const ExactSum* s, int64_t amount_units) noexcept nogi
 
 # ---- the test of one position, and the mark at which it turns
 
+cdef inline bint equity_below(int64_t equity_units, int64_t notional_units, Rate a) noexcept nogil:
+    """equity < notional x a, exactly; the notional is not negative."""
+    if equity_units < 0:
+        return True
+    return u64_cmp_products(<uint64_t>equity_units, a.den, <uint64_t>notional_units, a.num) < 0
+
+
 cdef inline bint margin_below(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
                               int64_t mark_ticks, int64_t v, Rate a) noexcept nogil:
     """cash + Q v mark - C < |Q| v mark a, exactly (Q1); v = money units of a mark tick x a lot."""
     cdef int64_t value = mul64(qty_lots, mul64(v, mark_ticks))
     cdef int64_t equity = sub64(add64(cash_units, value), cost_units)
-    if equity < 0:
-        return True
-    return u64_cmp_products(<uint64_t>equity, a.den,
-                            <uint64_t>(value if value >= 0 else -value), a.num) < 0
+    return equity_below(equity, value if value >= 0 else -value, a)
 
 
 cdef inline int64_t within(i128 value, int64_t low, int64_t high) noexcept nogil:
@@ -144,6 +163,45 @@ cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, 
     gap = i128_mul_u(i128_from(sub64(cash_units, cost_units)), a.den)
     gap = i128_floor_div(i128_floor_div(gap, tick), a.den + a.num)
     return within(i128_add(gap, i128_from(1)), 1, max_mark_ticks + 1)
+
+
+# ---- notional brackets (C1)
+
+cdef inline int bracket_of(const Brackets* b, int64_t notional_units) noexcept nogil:
+    """The first bracket whose cap the notional does not pass; above the last cap the last."""
+    cdef int i = 0, last = <int>b.count - 1
+    while i < last and notional_units > b.cap_units[i]:
+        i += 1
+    return i
+
+
+cdef inline Line bracket_line(const Brackets* b, int i, uint64_t reserve_e9) noexcept nogil:
+    """Maintenance of a bracket, with a fee reserve rate on top."""
+    return Line(Rate(<uint64_t>b.mm_e9[i] + reserve_e9, MARGIN_E9), b.cum_units[i])
+
+
+cdef inline int64_t bracket_threshold(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
+                                      int64_t v, const Brackets* b, uint64_t reserve_e9,
+                                      int64_t max_mark_ticks) noexcept nogil:
+    """liquidation_threshold where the maintenance margin has brackets (Q2).
+
+    The surplus MB - MM is continuous in the notional, rises with a long's and falls with a short's
+    (docs/margin.md). So it turns in the first bracket at whose cap it has turned, and there it is
+    the bracket's line: cum counts as cash.
+    """
+    cdef int i = 0, last = <int>b.count - 1
+    cdef int64_t cap, equity
+    cdef Line line = bracket_line(b, 0, reserve_e9)
+    while i < last:
+        cap = b.cap_units[i]
+        equity = sub64(add64(cash_units, line.cum_units), cost_units)
+        equity = add64(equity, cap if qty_lots > 0 else -cap)
+        if equity_below(equity, cap, line.rate) == (qty_lots < 0):
+            break
+        i += 1
+        line = bracket_line(b, i, reserve_e9)
+    return liquidation_threshold(add64(cash_units, line.cum_units), qty_lots, cost_units, v,
+                                 line.rate, max_mark_ticks)
 
 
 cdef inline int64_t bankruptcy_mark(int64_t other_equity_units, int64_t qty_lots,

@@ -14,6 +14,7 @@ from perpcore.codes cimport BUY, SELL
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64, u64_exact_div,
 )
+from perpcore.records cimport BRACKETS_MAX, Brackets
 
 from fractions import Fraction
 from math import lcm
@@ -41,6 +42,7 @@ cdef struct Rates:
     uint64_t flat_num            # maintenance at 1 / max leverage
     uint64_t lot_num             # maintenance a lot
     uint64_t cap_num             # maintenance at margin rate 1
+    Brackets brackets            # with a count above 0: instead of lot to cap_lots and the nums
 
 
 cdef inline int64_t size_of(int64_t qty_lots) noexcept nogil:
@@ -51,9 +53,14 @@ cdef inline int64_t amount_ceil(int64_t units, Rate rate) noexcept nogil:
     return 0 if units == 0 else rate_ceil(units, rate)
 
 
-cdef Rate margin_rate_of(const Rates* r, int64_t lots, int64_t leverage) noexcept nogil:
-    """min(1, max(1 / leverage, 1 / max leverage, unit margin rate x lots)) (C1)."""
+cdef Rate margin_rate_of(const Rates* r, int64_t lots, int64_t n, int64_t leverage) noexcept nogil:
+    """min(1, max(1 / leverage, 1 / max leverage, unit margin rate x lots)) (C1).
+
+    With brackets max(1 / leverage, 1 / leverage of the notional's bracket).
+    """
     cdef Rate rate = r.flat
+    if r.brackets.count:
+        rate = Rate(1, <uint64_t>r.brackets.leverage[bracket_of(&r.brackets, n)])
     if lots >= r.cap_lots:
         return Rate(1, 1)
     if r.lot.num:
@@ -68,16 +75,27 @@ cdef uint64_t maintenance_num_of(const Rates* r, int64_t lots) noexcept nogil:
     return by_size if by_size > r.flat_num else r.flat_num
 
 
-cdef Rate trigger_rate_of(const Rates* r, int64_t lots) noexcept nogil:
-    """a of Q2: maintenance rate + fee reserve rate."""
-    return Rate(maintenance_num_of(r, lots) + r.reserve_num, r.den)
+cdef Line maintenance_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
+    """Maintenance of a size, or of a notional n where there are brackets (C1)."""
+    if r.brackets.count:
+        return bracket_line(&r.brackets, bracket_of(&r.brackets, n), 0)
+    return Line(Rate(maintenance_num_of(r, lots), r.den), 0)
+
+
+cdef Line trigger_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
+    """Maintenance and fee reserve; its rate is a of Q2."""
+    cdef Line line = maintenance_of(r, lots, n)
+    line.rate.num += r.reserve_num
+    return line
 
 
 cdef bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
                    int64_t mark) noexcept nogil:
+    cdef Line line
     if qty == 0:
         return cash < 0
-    return margin_below(cash, qty, cost, mark, v, trigger_rate_of(r, size_of(qty)))
+    line = trigger_of(r, size_of(qty), mul64(size_of(qty), mul64(v, mark)))
+    return margin_below(add64(cash, line.cum_units), qty, cost, mark, v, line.rate)
 
 
 cdef int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t cash, int64_t qty,
@@ -86,7 +104,11 @@ cdef int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t c
     cdef int64_t mark
     if qty == 0:
         return 0
-    mark = liquidation_threshold(cash, qty, cost, v, trigger_rate_of(r, size_of(qty)), max_mark)
+    if r.brackets.count:
+        mark = bracket_threshold(cash, qty, cost, v, &r.brackets, r.reserve_num, max_mark)
+    else:
+        mark = liquidation_threshold(cash, qty, cost, v, trigger_of(r, size_of(qty), 0).rate,
+                                     max_mark)
     return mark if mark <= max_mark else 0
 
 
@@ -157,9 +179,16 @@ cdef class MarginTerms:
     unit_margin_rate_e15: 0..1e15 - 1, 1e-15; margin rate that each lot of size adds.
     taker_fee_e9, liquidation_fee_e9: 0..1e9 - 1, 1e-9 of notional; their sum is the fee reserve.
     max_mark_ticks: 1..2^31 - 2; the largest mark.
+    brackets: the second margin model: up to 16 rows (cap_units, mm_e9, leverage), caps rising; the
+    last goes on above its cap. The notional's row gives the maintenance rate mm_e9, 1e-9, never
+    falling, and the largest leverage, never rising; mm_e9 x leverage <= 1e9. Each row's cumulative
+    amount follows, must be whole, and is what makes the maintenance margin continuous. Then
+    maintenance_share_e4 and unit_margin_rate_e15 are left out, and what depends on a rate needs
+    the mark.
 
     Raises TypeError for what is no whole number, ValueError for a number out of range, where
-    share + fee reserve reaches 1, or where the rates have no common denominator up to 2^60.
+    share (or the last mm_e9) + fee reserve reaches 1, or where the rates have no common denominator
+    up to 2^60.
 
     >>> terms = MarginTerms(value_units=1000, max_leverage=20, taker_fee_e9=500_000,
     ...                     liquidation_fee_e9=5_000_000)
@@ -178,13 +207,18 @@ cdef class MarginTerms:
     cdef Rates rates
     cdef int64_t max_lots                # notional stays below 2^60 at every mark
 
-    def __init__(self, *, value_units, max_leverage, maintenance_share_e4=5000,
+    def __init__(self, *, value_units, max_leverage, maintenance_share_e4=None,
                  unit_margin_rate_e15=0, taker_fee_e9=0, liquidation_fee_e9=0,
-                 max_mark_ticks=MARK_MAX):
+                 max_mark_ticks=MARK_MAX, brackets=()):
         self.value_units = whole(value_units, "value_units", 1, AMOUNT_MAX - 1)
         self.max_leverage = whole(max_leverage, "max_leverage", 1, 1000)
-        self.maintenance_share_e4 = whole(maintenance_share_e4, "maintenance_share_e4", 1, E4 - 1)
-        self.unit_margin_rate_e15 = whole(unit_margin_rate_e15, "unit_margin_rate_e15", 0, E15 - 1)
+        cdef bint has_table = len(brackets) > 0
+        if maintenance_share_e4 is None:
+            maintenance_share_e4 = 0 if has_table else 5000
+        self.maintenance_share_e4 = whole(maintenance_share_e4, "maintenance_share_e4",
+                                          0 if has_table else 1, 0 if has_table else E4 - 1)
+        self.unit_margin_rate_e15 = whole(unit_margin_rate_e15, "unit_margin_rate_e15", 0,
+                                          0 if has_table else E15 - 1)
         self.taker_fee_e9 = whole(taker_fee_e9, "taker_fee_e9", 0, E9 - 1)
         self.liquidation_fee_e9 = whole(liquidation_fee_e9, "liquidation_fee_e9", 0, E9 - 1)
         self.max_mark_ticks = whole(max_mark_ticks, "max_mark_ticks", 1, MARK_MAX)
@@ -194,6 +228,7 @@ cdef class MarginTerms:
                 "value_units x max_mark_ticks: one lot at the largest mark is 2^60 money units or "
                 "more; take a smaller lot or a smaller max_mark_ticks")
         self._set_rates()
+        self._set_brackets(brackets)
 
     cdef int _set_rates(self) except -1:
         cdef Rates* r = &self.rates
@@ -226,6 +261,35 @@ cdef class MarginTerms:
         r.cap_num = share.num * u64_exact_div(r.den, share.den)
         return 0
 
+    cdef int _set_brackets(self, object rows) except -1:
+        """The table with its cumulative amounts, proven as at a registration (U2)."""
+        cdef Brackets* b = &self.rates.brackets
+        cdef int64_t most = self.max_leverage, least_cap = 1, least_mm = 1
+        if len(rows) > BRACKETS_MAX:
+            raise ValueError(f"brackets: {len(rows)} rows, at most {BRACKETS_MAX} are possible")
+        for i, (cap_units, mm_e9, leverage) in enumerate(rows):
+            b.cap_units[i] = whole(cap_units, f"brackets[{i}] cap_units", least_cap, AMOUNT_MAX)
+            b.mm_e9[i] = whole(mm_e9, f"brackets[{i}] mm_e9", least_mm, E9 - 1)
+            b.leverage[i] = whole(leverage, f"brackets[{i}] leverage", 1, most)
+            if b.mm_e9[i] * b.leverage[i] > E9:
+                raise ValueError(f"brackets[{i}]: maintenance would exceed the initial margin; "
+                                 "mm_e9 x leverage must be 1e9 or less")
+            if i:
+                grown, rest = divmod(int(b.cap_units[i - 1]) * (b.mm_e9[i] - b.mm_e9[i - 1]), E9)
+                if rest:
+                    raise ValueError(f"brackets[{i}]: the cumulative amount is no whole number of "
+                                     "money units; choose a rounder cap or rate before it")
+                b.cum_units[i] = b.cum_units[i - 1] + grown
+            least_cap, least_mm, most = b.cap_units[i] + 1, b.mm_e9[i], b.leverage[i]
+        b.count = len(rows)
+        if b.count and b.mm_e9[b.count - 1] + self.taker_fee_e9 + self.liquidation_fee_e9 >= E9:
+            raise ValueError("the last maintenance rate + taker fee + liquidation fee is 1 or "
+                             "more; lower one of them")
+        if b.count:
+            self.rates.den = <uint64_t>E9
+            self.rates.reserve_num = <uint64_t>(self.taker_fee_e9 + self.liquidation_fee_e9)
+        return 0
+
     @classmethod
     def from_record(cls, record):
         """Terms from one CONTRACT_TERMS record, e.g. `Contract.terms()[0]`.
@@ -233,7 +297,9 @@ cdef class MarginTerms:
         Raises ValueError where one mark tick x one lot is no whole number of money units (U2), and
         what the constructor raises.
         """
-        numbers = {name: int(record[name]) for name in record.dtype.names if name != "symbol"}
+        numbers = {name: int(record[name]) for name in record.dtype.names
+                   if record.dtype[name].shape == () and name != "symbol"}
+        rows = zip(record["bracket_cap_units"], record["bracket_mm_e9"], record["bracket_leverage"])
         value, rest = divmod(
             numbers["tick_size_e12"] * numbers["lot_size_e9"] * numbers["multiplier"],
             10**13 * numbers["marks_per_tick"])
@@ -243,7 +309,15 @@ cdef class MarginTerms:
         rates = ("max_leverage", "maintenance_share_e4", "unit_margin_rate_e15", "taker_fee_e9",
                  "liquidation_fee_e9")
         return cls(value_units=value, **{name: numbers[name] for name in rates},
-                   max_mark_ticks=numbers["max_price_ticks"] * numbers["marks_per_tick"])
+                   max_mark_ticks=numbers["max_price_ticks"] * numbers["marks_per_tick"],
+                   brackets=list(rows)[:numbers["bracket_count"]])
+
+    @property
+    def brackets(self):
+        """Rows (cap_units, mm_e9, leverage, cum_units) of the notional brackets; () without."""
+        cdef const Brackets* b = &self.rates.brackets
+        return tuple((b.cap_units[i], b.mm_e9[i], b.leverage[i], b.cum_units[i])
+                     for i in range(b.count))
 
     def __repr__(self):
         return (f"MarginTerms(value_units={self.value_units}, max_leverage={self.max_leverage}, "
@@ -251,7 +325,8 @@ cdef class MarginTerms:
                 f"unit_margin_rate_e15={self.unit_margin_rate_e15}, "
                 f"taker_fee_e9={self.taker_fee_e9}, "
                 f"liquidation_fee_e9={self.liquidation_fee_e9}, "
-                f"max_mark_ticks={self.max_mark_ticks})")
+                f"max_mark_ticks={self.max_mark_ticks}, "
+                f"brackets={[row[:3] for row in self.brackets]})")
 
     # ---- checks of arguments
 
@@ -273,26 +348,41 @@ cdef class MarginTerms:
     cdef int64_t _notional(self, object qty_lots, object mark_ticks) except? -1:
         return size_of(self._qty(qty_lots)) * self.value_units * self._mark(mark_ticks)
 
+    cdef int64_t _notional_of_rate(self, object qty_lots, object mark_ticks) except? -1:
+        """The notional that a rate depends on: with brackets only, and then there is a mark."""
+        if self.rates.brackets.count == 0:
+            return 0
+        if mark_ticks is None:
+            raise ValueError("mark_ticks: with brackets a rate depends on the notional; give one")
+        return self._notional(qty_lots, mark_ticks)
+
     # ---- rates, exact
 
-    def margin_rate(self, qty_lots, leverage=0):
+    def margin_rate(self, qty_lots, leverage=0, mark_ticks=None):
         """Margin rate of a position as a Fraction of its notional.
 
         qty_lots: signed lots. leverage: 1..max_leverage; 0: none set, the product's rate.
+        mark_ticks: needed with brackets, whose leverage then stands for the unit margin rate's.
         Formula: min(1, max(1 / leverage, 1 / max_leverage, unit margin rate x |Q|)). Source: C1.
         """
         cdef Rate rate = margin_rate_of(&self.rates, size_of(self._qty(qty_lots)),
+                                        self._notional_of_rate(qty_lots, mark_ticks),
                                         self._leverage(leverage))
         return Fraction(rate.num, rate.den)
 
-    def maintenance_rate(self, qty_lots):
-        """Maintenance rate as a Fraction of notional: share x margin rate without leverage (C1)."""
-        return Fraction(maintenance_num_of(&self.rates, size_of(self._qty(qty_lots))),
-                        self.rates.den)
+    def maintenance_rate(self, qty_lots, mark_ticks=None):
+        """Maintenance rate as a Fraction of notional: share x margin rate without leverage (C1).
 
-    def trigger_rate(self, qty_lots):
+        mark_ticks: needed with brackets: the rate of the notional's bracket.
+        """
+        cdef Rate rate = maintenance_of(&self.rates, size_of(self._qty(qty_lots)),
+                                        self._notional_of_rate(qty_lots, mark_ticks)).rate
+        return Fraction(rate.num, rate.den)
+
+    def trigger_rate(self, qty_lots, mark_ticks=None):
         """a of the liquidation formula as a Fraction: maintenance + fee reserve rate (Q2)."""
-        cdef Rate rate = trigger_rate_of(&self.rates, size_of(self._qty(qty_lots)))
+        cdef Rate rate = trigger_of(&self.rates, size_of(self._qty(qty_lots)),
+                                    self._notional_of_rate(qty_lots, mark_ticks)).rate
         return Fraction(rate.num, rate.den)
 
     # ---- amounts of one position, money units
@@ -312,14 +402,17 @@ cdef class MarginTerms:
     def initial_margin(self, qty_lots, mark_ticks, leverage=0):
         """IM = ceil(N x margin rate): up, a requirement (C1)."""
         cdef int64_t n = self._notional(qty_lots, mark_ticks)
-        return amount_ceil(n, margin_rate_of(&self.rates, size_of(self._qty(qty_lots)),
+        return amount_ceil(n, margin_rate_of(&self.rates, size_of(self._qty(qty_lots)), n,
                                              self._leverage(leverage)))
 
     def maintenance_margin(self, qty_lots, mark_ticks):
-        """MM = ceil(N x maintenance rate): up, as it is shown; a trigger compares exactly (C1)."""
+        """MM = ceil(N x maintenance rate): up, as it is shown; a trigger compares exactly (C1).
+
+        With brackets less the cumulative amount of the notional's bracket.
+        """
         cdef int64_t n = self._notional(qty_lots, mark_ticks)
-        return amount_ceil(n, Rate(maintenance_num_of(&self.rates, size_of(self._qty(qty_lots))),
-                                   self.rates.den))
+        cdef Line line = maintenance_of(&self.rates, size_of(self._qty(qty_lots)), n)
+        return amount_ceil(n, line.rate) - line.cum_units
 
     def fee_reserve(self, qty_lots, mark_ticks):
         """FR = ceil(N x (taker fee + liquidation fee)): up, a requirement (C2)."""
@@ -358,20 +451,23 @@ cdef class MarginTerms:
 
         qty_lots: n >= 0. price_mark_ticks: the limit in MARK ticks (order price x marks_per_tick).
         side: codes.Side. size_lots: size of position and orders on this side once all is filled,
-        n or more; it sets the margin rate; the default is n. leverage: as in margin_rate.
+        n or more; it sets the margin rate, with brackets by its notional at the mark; the default
+        is n. leverage: as in margin_rate.
         Formula, b = max(price, mark), s = 1 to buy and -1 to sell, each term up:
         ceil(n b v MR) + ceil(n b v taker) + ceil(n b v (taker + liquidation fee))
         + n v max(0, s (price - mark)).
         """
-        cdef int64_t lots = whole(qty_lots, "qty_lots", 0, self.max_lots), size
+        cdef int64_t lots = whole(qty_lots, "qty_lots", 0, self.max_lots), size, n = 0
         cdef int64_t price = whole(price_mark_ticks, "price_mark_ticks", 1, self.max_mark_ticks)
         if side not in (BUY, SELL):
             raise ValueError(f"side: {side!r} is neither Side.BUY (1) nor Side.SELL (2)")
         size = lots
         if size_lots is not None:
-            size = whole(size_lots, "size_lots", lots, AMOUNT_MAX)
+            size = whole(size_lots, "size_lots", lots,
+                         self.max_lots if self.rates.brackets.count else AMOUNT_MAX)
+        n = self._notional_of_rate(size, mark_ticks)
         return reserve_units(lots, price, self._mark(mark_ticks), side == SELL, self.value_units,
-                             margin_rate_of(&self.rates, size, self._leverage(leverage)),
+                             margin_rate_of(&self.rates, size, n, self._leverage(leverage)),
                              self.rates.taker, self.rates.fee_reserve)
 
     def funding_payment(self, qty_lots, mark_ticks, rate_e9):
@@ -397,7 +493,8 @@ cdef class MarginTerms:
         Formula, a = num / den the trigger rate: long ceil(den (C - cash) / (Q v (den - num))) - 1,
         short floor(den (cash - C) / (|Q| v (den + num))) + 1. It equals the inequality MB < MM on
         both sides of the tick. A long below maintenance at every mark gives max_mark_ticks, a short
-        gives 1. Source: Q2.
+        gives 1. With brackets a and the cumulative amount, which counts as cash, are those of the
+        bracket in which MB = MM. Source: Q2.
         """
         cdef int64_t mark = threshold_of(
             &self.rates, self.value_units, self.max_mark_ticks, self._cash(cash_units),

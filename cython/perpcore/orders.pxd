@@ -332,7 +332,8 @@ cdef inline void price_reserve(Core* e, Draft* d) noexcept nogil:
     d.size_lots = reserved_lots(e, d.leg, d.side) + d.raising_lots
     if held != 0 and not closes(held, d.side):
         d.size_lots += magnitude(held)
-    rate = margin_rate(&m.terms.rates, d.size_lots, d.leverage)
+    rate = margin_rate(&m.terms, d.size_lots,
+                       mul64(d.size_lots, mul64(m.live.mark_ticks, m.terms.v)), d.leverage)
     d.extra_units = extra_needed(e, d.leg, d.side, rate)
     d.amount_units = reserve_of(
         &m.terms, d.raising_lots, d.price_ticks * m.terms.k, m.live.mark_ticks, d.side, rate,

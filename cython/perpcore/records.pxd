@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum:
     ABI_NUMBER = 1
     NONE = 0xFFFFFFFF            # no slot, no account
+    BRACKETS_MAX = 16
 
 # 128 B: all that new, cancel and amend need stands in the first 64.
 cdef packed struct Command:
@@ -50,6 +51,14 @@ cdef packed struct Event:
     int64_t amount_units
     int64_t balance_units
 
+# Notional brackets of a contract (C1): above the last cap the last bracket goes on.
+cdef packed struct Brackets:
+    int64_t count                # 0: margin by rates of the size
+    int64_t cap_units[16]        # largest notional of the bracket
+    int64_t mm_e9[16]            # maintenance rate
+    int64_t leverage[16]         # largest leverage
+    int64_t cum_units[16]        # maintenance margin = notional x rate - this
+
 cdef packed struct ContractTerms:
     char symbol[32]
     int64_t tick_size_e12        # USD
@@ -76,6 +85,7 @@ cdef packed struct ContractTerms:
     int64_t stale_after_ns       # 0: a mark never goes stale
     int64_t access_group         # 0..15, a bit of the profile
     int64_t kind                 # 1 linear; anything else is refused by name
+    Brackets brackets
 
 cdef packed struct VenueTerms:
     int64_t fund_opening_units[2]      # USD, USDC

@@ -26,11 +26,16 @@ cdef inline int64_t reserve_of(const Contract* c, int64_t lots, int64_t price_ma
                                c.rates.fee_reserve), extra)
 
 
+cdef inline int64_t accepted_notional(const Market* m, const OrderCold* o) noexcept nogil:
+    """N' of C3: of position and orders on the side, at the mark of the acceptance."""
+    return mul64(o.size_lots, mul64(o.accept_mark_ticks, m.terms.v))
+
+
 cdef inline Rate order_rate(Core* e, uint32_t slot) noexcept nogil:
     """MR' as the order took it at acceptance."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Market* m = &e.markets[e.legs[o.leg].contract]
-    return margin_rate(&m.terms.rates, o.size_lots, o.leverage)
+    return margin_rate(&m.terms, o.size_lots, accepted_notional(m, o), o.leverage)
 
 
 cdef inline int64_t order_reserve(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
@@ -70,8 +75,8 @@ cdef inline int64_t extra_needed(Core* e, uint32_t leg, int side, Rate mr) noexc
     if position.qty_lots == 0 or (position.qty_lots > 0) != (side == 0):
         return 0
     cdef Market* m = &e.markets[position.contract]
-    cdef Rate now = margin_rate(&m.terms.rates, magnitude(position.qty_lots), position.leverage)
     cdef int64_t n = notional(m, position.qty_lots), held = 0, need
+    cdef Rate now = margin_rate(&m.terms, magnitude(position.qty_lots), n, position.leverage)
     if mr.num == now.num and mr.den == now.den:
         return 0
     need = difference_ceil(n, mr, now)

@@ -7,13 +7,13 @@ from libc.string cimport memset
 
 from perpcore.book cimport book_best
 from perpcore.checks cimport Audit, audit_state
-from perpcore.contract cimport maintenance_rate, margin_rate
+from perpcore.contract cimport margin_rate
 from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
-    Amounts, amounts, equity, magnitude, meets_maintenance, notional, position_upnl, removable,
-    transferable, withdrawable_usd, withdrawable_usdc,
+    Amounts, amounts, equity, magnitude, maintenance_units, meets_maintenance, notional,
+    position_upnl, removable, transferable, withdrawable_usd, withdrawable_usdc,
 )
 from perpcore.state cimport (
     IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, is_block,
@@ -178,7 +178,7 @@ cdef inline bint below_at(Core* e, uint32_t u, uint32_t contract, int64_t mark) 
 cdef inline int64_t liquidation_mark(Core* e, uint32_t u, uint32_t i) noexcept nogil:
     """The first mark of the leg's contract that liquidates its unit, other marks equal; 0: none.
 
-    One leg: Q2's formula. Several: MB - MM is linear in each mark, so a bisection finds the turn.
+    One leg: Q2's formula. Several: MB - MM is monotone in each mark, so a bisection finds the turn.
     """
     cdef Leg* leg = &e.legs[i]
     cdef int64_t last = e.markets[leg.contract].terms.max_mark_ticks, low, high, middle
@@ -217,8 +217,8 @@ cdef inline PositionView view_position(Core* e, uint32_t u, uint32_t i) noexcept
     v.opening_cost_units = leg.opening_cost_units
     v.notional_units = n
     v.upnl_units = position_upnl(m, leg.qty_lots, leg.cost_units)
-    v.im_units = rate_ceil(n, margin_rate(&m.terms.rates, lots, leg.leverage))
-    v.mm_units = rate_ceil(n, maintenance_rate(&m.terms.rates, lots))
+    v.im_units = rate_ceil(n, margin_rate(&m.terms, lots, n, leg.leverage))
+    v.mm_units = maintenance_units(m, lots, n)
     v.fr_units = rate_ceil(n, m.terms.rates.fee_reserve)
     v.liquidation_mark_ticks = liquidation_mark(e, u, i)
     worst = bankruptcy_mark(sub64(equity(e, u, NULL), v.upnl_units), leg.qty_lots,

@@ -5,14 +5,14 @@ Amounts round each leg's requirement up; tests compare whole equity with an exac
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.contract cimport (
-    E6, E9, maintenance_rate, margin_rate, product_margin_rate, trigger_rate,
+    E6, E9, maintenance_line, margin_rate, trigger_line,
 )
 from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, mul64, mul_div_ceil,
     mul_div_floor, sub64,
 )
 from perpcore.margin cimport (
-    ExactSum, Rate, exact_add, exact_clear, exact_cmp, margin_below, rate_ceil,
+    ExactSum, Line, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below, rate_ceil,
 )
 from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
 from perpcore.records cimport NONE
@@ -124,23 +124,24 @@ cdef inline int64_t paying_equity(Core* e, uint32_t u, const Probe* probe) noexc
 
 cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
                                  ExactSum* s) noexcept nogil:
-    """The exact sum of N (mm + fr) over the unit's legs."""
+    """The exact sum of MM + FR over the unit's legs."""
     exact_clear(s)
     cdef uint32_t i = e.units[u].first_leg
     cdef Leg* leg
     cdef Market* m
+    cdef int64_t n
     while i != NONE:
         leg = &e.legs[i]
         i = leg.next_leg
         if leg.qty_lots == 0 or (probe != NULL and leg.contract == probe.contract):
             continue
         m = &e.markets[leg.contract]
-        exact_add(s, notional(m, leg.qty_lots),
-                  trigger_rate(&m.terms.rates, magnitude(leg.qty_lots)))
+        n = notional(m, leg.qty_lots)
+        exact_add_line(s, n, trigger_line(&m.terms, magnitude(leg.qty_lots), n))
     if probe != NULL and probe.qty_lots:
         m = &e.markets[probe.contract]
-        exact_add(s, notional(m, probe.qty_lots),
-                  trigger_rate(&m.terms.rates, magnitude(probe.qty_lots)))
+        n = notional(m, probe.qty_lots)
+        exact_add_line(s, n, trigger_line(&m.terms, magnitude(probe.qty_lots), n))
 
 
 cdef inline int64_t magnitude(int64_t lots) noexcept nogil:
@@ -161,6 +162,7 @@ cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noex
     cdef Leg* leg
     cdef Market* m
     cdef ExactSum s
+    cdef Line line
     cdef int64_t qty, cost, cash
     if is_block(unit):
         leg = &e.legs[unit.first_leg]
@@ -171,8 +173,9 @@ cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noex
             cash = add64(cash, probe.cash_delta_units)
         if qty == 0:
             return cash >= 0
-        return not margin_below(cash, qty, cost, m.live.mark_ticks, m.terms.v,
-                                trigger_rate(&m.terms.rates, magnitude(qty)))
+        line = trigger_line(&m.terms, magnitude(qty), notional(m, qty))
+        return not margin_below(add64(cash, line.cum_units), qty, cost, m.live.mark_ticks,
+                                m.terms.v, line.rate)
     sum_maintenance(e, u, probe, &s)
     return exact_cmp(&s, sub64(equity(e, u, probe), half_haircut(e, u))) >= 0
 
@@ -193,7 +196,7 @@ cdef inline int compare_initial(Core* e, uint32_t u) noexcept nogil:
         m = &e.markets[leg.contract]
         n = notional(m, leg.qty_lots)
         exact_add(&s, n, m.terms.rates.fee_reserve)
-        exact_add(&s, n, margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
+        exact_add(&s, n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage))
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
     return exact_cmp(&s, sub64(equity(e, u, NULL), required_haircut(e, usdc)))
 
@@ -213,12 +216,18 @@ cdef inline int64_t order_margin(Core* e, uint32_t u) noexcept nogil:
     return total
 
 
+cdef inline int64_t maintenance_units(const Market* m, int64_t lots, int64_t n) noexcept nogil:
+    """MM of |lots| as it is shown: up (C1)."""
+    cdef Line line = maintenance_line(&m.terms, lots, n)
+    return sub64(rate_ceil(n, line.rate), line.cum_units)
+
+
 cdef inline void leg_amounts(const Market* m, const Leg* leg, Amounts* a) noexcept nogil:
     """Add one leg's uPnL and requirements."""
     cdef int64_t n = notional(m, leg.qty_lots), lots = magnitude(leg.qty_lots)
     a.upnl_units = add64(a.upnl_units, position_upnl(m, leg.qty_lots, leg.cost_units))
-    a.im_units = add64(a.im_units, rate_ceil(n, margin_rate(&m.terms.rates, lots, leg.leverage)))
-    a.mm_units = add64(a.mm_units, rate_ceil(n, maintenance_rate(&m.terms.rates, lots)))
+    a.im_units = add64(a.im_units, rate_ceil(n, margin_rate(&m.terms, lots, n, leg.leverage)))
+    a.mm_units = add64(a.mm_units, maintenance_units(m, lots, n))
     a.fr_units = add64(a.fr_units, rate_ceil(n, m.terms.rates.fee_reserve))
 
 

@@ -8,7 +8,7 @@ losses cannot exceed the slack; when one does, the unit is tested exactly and fi
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from perpcore.contract cimport margin_rate, trigger_rate
+from perpcore.contract cimport maintenance_threshold, margin_rate, steepest_trigger
 from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
     i128_mul_u, mul_div_floor, sub64
 from perpcore.margin cimport (
@@ -124,21 +124,46 @@ cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
     return sub64(cash, half_haircut(e, u))
 
 
+cdef inline Rate call_rate(const Market* m, const Leg* leg) noexcept nogil:
+    """What a margin call asks of the notional: fee reserve and margin rate; without brackets."""
+    cdef bint fits = True
+    cdef Rate a = rate_add(m.terms.rates.fee_reserve, margin_rate(
+        &m.terms, magnitude(leg.qty_lots), 0, leg.leverage), &fits)
+    CHECK(fits)
+    return a
+
+
+cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg) noexcept nogil:
+    """No mark can be told before which there is no margin call: every mark is looked at.
+
+    Initial margin jumps where a bracket ends; a long whose margin rate and fee reserve reach 1
+    loses when its mark rises.
+    """
+    cdef Rate a
+    if m.terms.rates.has_brackets:
+        return True
+    a = call_rate(m, leg)
+    return leg.qty_lots > 0 and a.num >= a.den
+
+
+cdef inline int64_t unsafe_mark(const Market* m, const Leg* leg) noexcept nogil:
+    """The key that every mark crosses."""
+    return m.terms.max_mark_ticks if leg.qty_lots > 0 else 1
+
+
 cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
     """The mark at which a unit with this one leg crosses maintenance, or the margin call."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t lots = magnitude(leg.qty_lots)
-    cdef Rate a = trigger_rate(&m.terms.rates, lots)
-    cdef bint fits = True
-    if initial:
-        a = rate_add(m.terms.rates.fee_reserve,
-                     margin_rate(&m.terms.rates, lots, leg.leverage), &fits)
-        CHECK(fits)
-        if leg.qty_lots > 0 and a.num >= a.den:
-            return m.terms.max_mark_ticks          # margin rate 1: no mark is safe for a long
-    return liquidation_threshold(solo_cash(e, u, initial), leg.qty_lots, leg.cost_units, m.terms.v,
-                                 a, m.terms.max_mark_ticks)
+    cdef int64_t cash = solo_cash(e, u, initial)
+    cdef Rate a
+    if not initial:
+        return maintenance_threshold(&m.terms, cash, leg.qty_lots, leg.cost_units)
+    if no_mark_is_safe(m, leg):
+        return unsafe_mark(m, leg)
+    a = call_rate(m, leg)
+    return liquidation_threshold(cash, leg.qty_lots, leg.cost_units, m.terms.v, a,
+                                 m.terms.max_mark_ticks)
 
 
 cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
@@ -170,6 +195,7 @@ cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogi
     cdef uint32_t i = e.units[u].first_leg
     cdef Leg* leg
     cdef Market* m
+    cdef int64_t n
     if not initial:
         sum_maintenance(e, u, NULL, &s)
         return sub64(sub64(equity(e, u, NULL), half_haircut(e, u)), add64(s.whole, s.count))
@@ -178,9 +204,9 @@ cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogi
         leg = &e.legs[i]
         m = &e.markets[leg.contract]
         if leg.qty_lots:
-            exact_add(&s, notional(m, leg.qty_lots), m.terms.rates.fee_reserve)
-            exact_add(&s, notional(m, leg.qty_lots),
-                      margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage))
+            n = notional(m, leg.qty_lots)
+            exact_add(&s, n, m.terms.rates.fee_reserve)
+            exact_add(&s, n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage))
         i = leg.next_leg
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
     return sub64(sub64(equity(e, u, NULL), required_haircut(e, usdc)), add64(s.whole, s.count))
@@ -195,17 +221,8 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
         return tick                                  # an upper bound of |Q| v (1 - a)
     if initial:
         return mul64(tick, 3)                        # fee reserve and margin rate are below 1 each
-    a = trigger_rate(&m.terms.rates, lots)
+    a = steepest_trigger(&m.terms, lots)
     return i128_ceil_div64(i128_mul_u(i128_from(tick), a.den + a.num), a.den)
-
-
-cdef inline bint loses_when_rising(Market* m, const Leg* leg) noexcept nogil:
-    """A long whose margin rate and fee reserve reach 1: no mark is safe from a margin call."""
-    cdef bint fits = True
-    cdef Rate a = rate_add(m.terms.rates.fee_reserve, margin_rate(
-        &m.terms.rates, magnitude(leg.qty_lots), leg.leverage), &fits)
-    CHECK(fits)
-    return leg.qty_lots > 0 and a.num >= a.den
 
 
 cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -225,8 +242,8 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
         leg = &e.legs[i]
         m = &e.markets[leg.contract]
         if leg.qty_lots:
-            if initial and loses_when_rising(m, leg):
-                refile_leg(e, i, m.terms.max_mark_ticks)
+            if initial and no_mark_is_safe(m, leg):
+                refile_leg(e, i, unsafe_mark(m, leg))
                 i = leg.next_leg
                 continue
             weight = 1 + floor_div(notional(m, leg.qty_lots), 64)

@@ -18,6 +18,7 @@ from perpcore.amounts import (
     NotOnGrid,
     Number,
     from_steps,
+    from_units,
     plain,
     to_decimal,
     to_steps,
@@ -25,11 +26,12 @@ from perpcore.amounts import (
     trimmed,
 )
 from perpcore.policies import Policies
-from perpcore.records import CONTRACT_TERMS, VENUE_TERMS
+from perpcore.records import BRACKETS_MAX, CONTRACT_TERMS, VENUE_TERMS
 
 _TICK, _LOT, _RATE = Decimal("1e-12"), Decimal("1e-9"), Decimal("1e-9")
 _SHARE, _UNIT_RATE = Decimal("1e-4"), Decimal("1e-15")
 _SECOND_NS = 1_000_000_000
+_NO_CAP_UNITS = 2**60  # above every notional (SPEC U2)
 
 # field of the terms, attribute, step of the attribute's decimal
 _RATES = (
@@ -62,6 +64,29 @@ def _exact(value: Number, step: Decimal, what: str) -> int:
         ) from None
 
 
+@dataclass(frozen=True)
+class Bracket:
+    """One row of a table of notional brackets (SPEC C1), as venues publish them.
+
+    cap: USD; the largest notional of the bracket; None in the last row: no limit.
+    maintenance_rate: what the notional needs beyond the last bracket's cap, as a share of it.
+    leverage: the largest leverage of a position of this notional.
+    """
+
+    cap: Number | None
+    maintenance_rate: Number
+    leverage: int
+
+    def __post_init__(self) -> None:
+        """Keep decimals as Decimal, so that equal rows compare equal."""
+        if self.cap is not None:
+            object.__setattr__(self, "cap", trimmed(to_decimal(self.cap, "cap")))
+        rate = trimmed(to_decimal(self.maintenance_rate, "maintenance_rate"))
+        object.__setattr__(self, "maintenance_rate", rate)
+        leverage = _exact(to_decimal(self.leverage, "leverage"), Decimal(1), "leverage")
+        object.__setattr__(self, "leverage", leverage)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """Terms of one linear perpetual, in decimals.
@@ -81,6 +106,9 @@ class Contract:
     taker_fee, maker_fee, liquidation_fee: shares of the notional.
     maintenance_share: maintenance margin as a share of initial margin; unit_margin_rate: initial
     margin rate that each base unit of position adds (SPEC C1); max_leverage: whole number.
+    brackets: the second margin model of SPEC C1: up to 16 `Bracket`s, or tuples of their fields,
+    caps rising to the largest position's notional. They replace maintenance_share and
+    unit_margin_rate, and limit the leverage by notional.
     band_aggressive, band_passive: largest distance of an order from the mark (SPEC O4).
     funding_cap: largest funding rate of one interval (SPEC F1).
     stale_after: seconds after which a mark is too old to trade on; 0: never (SPEC O4).
@@ -106,6 +134,7 @@ class Contract:
     maintenance_share: Number = "0.5"
     unit_margin_rate: Number = 0
     max_leverage: int = 100
+    brackets: Iterable[Bracket | tuple[Number | None, Number, int]] = ()
     band_aggressive: Number = "0.05"
     band_passive: Number = "0.5"
     work_off_band: Number = "0.005"
@@ -118,13 +147,19 @@ class Contract:
         counts = {"multiplier", "marks_per_tick", "max_leverage", "access_group"}
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in {"symbol", "base"}:
+            if field.name in {"symbol", "base", "brackets"}:
                 continue
             number = to_decimal(value, field.name)
             if field.name in counts:
                 object.__setattr__(self, field.name, _exact(number, Decimal(1), field.name))
             else:
                 object.__setattr__(self, field.name, trimmed(number))
+        rows = tuple(r if isinstance(r, Bracket) else Bracket(*r) for r in self.brackets)
+        object.__setattr__(self, "brackets", rows)
+        if rows:
+            object.__setattr__(self, "maintenance_share", Decimal(0))
+            if self.unit_margin_rate:
+                raise ValueError(f"{self.symbol}: unit_margin_rate has no place beside brackets")
         if not self.base:
             object.__setattr__(self, "base", self.symbol.split("-")[0].removesuffix("USD"))
 
@@ -162,13 +197,36 @@ class Contract:
         terms = np.zeros(1, CONTRACT_TERMS)
         for name, value in values.items():
             terms[name] = value
+        self._write_brackets(terms)
         return terms
+
+    def _write_brackets(self, terms: NDArray[np.void]) -> None:
+        """The table, and the cumulative amounts that make its maintenance margin continuous."""
+        rows = tuple(self.brackets)
+        if len(rows) > BRACKETS_MAX:
+            raise ValueError(f"{self.symbol}: {len(rows)} brackets, at most {BRACKETS_MAX}")
+        terms["bracket_count"] = len(rows)
+        cap = rate = cum = 0
+        for i, row in enumerate(rows):
+            assert isinstance(row, Bracket)
+            what = f"brackets[{i}]"
+            rate_before, rate = rate, _exact(row.maintenance_rate, _RATE, f"{what} rate")
+            grown = Decimal(cap * (rate - rate_before)) * _RATE
+            if cap:
+                cum += _exact(grown, Decimal(1), f"{what} cumulative amount in 1e-8 USD")
+            if row.cap is None and i < len(rows) - 1:
+                raise ValueError(f"{self.symbol}: {what} has no cap, but is not the last")
+            cap = _NO_CAP_UNITS if row.cap is None else _money(row.cap, f"{what} cap")
+            for name, value in (("cap_units", cap), ("mm_e9", rate), ("leverage", row.leverage),
+                                ("cum_units", cum)):
+                terms[f"bracket_{name}"][0, i] = value
 
     @classmethod
     def from_terms(cls, terms: NDArray[np.void] | bytes) -> Contract:
         """The contract of (1,) CONTRACT_TERMS or of its bytes: the inverse of `terms`."""
         row = np.frombuffer(terms, CONTRACT_TERMS) if isinstance(terms, bytes) else terms
-        n = {name: int(row[name][0]) for name in row.dtype.names or () if name != "symbol"}
+        names = [name for name in row.dtype.names or () if row.dtype[name].shape == ()]
+        n = {name: int(row[name][0]) for name in names if name != "symbol"}
         tick, lot = from_steps(n["tick_size_e12"], _TICK), from_steps(n["lot_size_e9"], _LOT)
         values: dict[str, Number] = {}
         for name, attribute in _SIZES:
@@ -184,6 +242,16 @@ class Contract:
             max_price=from_steps(n["max_price_ticks"], tick),
             unit_margin_rate=from_steps(n["unit_margin_rate_e15"], _UNIT_RATE) / lot,
             max_leverage=n["max_leverage"],
+            brackets=[
+                Bracket(
+                    None if cap == _NO_CAP_UNITS else from_units(int(cap)),
+                    from_steps(int(rate), _RATE),
+                    int(leverage),
+                )
+                for cap, rate, leverage in zip(
+                    *(row[f"bracket_{name}"][0, : n["bracket_count"]]
+                      for name in ("cap_units", "mm_e9", "leverage")), strict=True)
+            ],
             stale_after=from_steps(n["stale_after_ns"], Decimal("1e-9")),
             access_group=n["access_group"],
             **values,  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perpcore.amounts import from_units, plain
 from perpcore.codes import BlockState, Code, Done, EventKind, FillFlag, Ledger, MarketState, Reason
-from perpcore.foresight import trigger_rate, unit_state
+from perpcore.foresight import trigger_line, unit_state
 from perpcore.records import NO_ACCOUNT, NO_CONTRACT
 from perpcore.results import side_word
 from perpcore.shell import Core
@@ -35,8 +35,8 @@ def explain_unit(core: Core, account: int, isolation_id: int) -> str:
     cash = unit_state(unit, legs[0]["contract"]).cash_units
     lines = [f"{name}: liquidated iff cash + sum(Q v m - C) < sum(|Q| v m a) (SPEC Q1)"]
     lines.append(f"cash = {cash} money units")
-    lines += [_terms(core, leg) for leg in legs]
     marks = [core.engine.contract_state(leg["contract"])["mark_ticks"] for leg in legs]
+    lines += [_terms(core, leg, mark) for leg, mark in zip(legs, marks, strict=True)]
     lines.append(_compared(core, cash, legs, marks, "mark"))
     threshold = legs[0]["liquidation_mark_ticks"]
     if len(legs) == 1 and threshold:
@@ -46,12 +46,14 @@ def explain_unit(core: Core, account: int, isolation_id: int) -> str:
     return "\n".join(lines)
 
 
-def _terms(core: Core, leg: dict[str, Any]) -> str:
+def _terms(core: Core, leg: dict[str, Any], mark: int) -> str:
     contract = core.contracts[leg["contract"]]
-    num, den = trigger_rate(contract.row, abs(leg["qty_lots"]))
+    lots = abs(leg["qty_lots"])
+    num, den, cum = trigger_line(contract.row, lots, lots * contract.grid.value_units * mark)
+    bracket = f"; less {cum}, the cumulative amount of the notional's bracket" if cum else ""
     return (
         f"{contract.symbol}: Q = {leg['qty_lots']} lots, C = {leg['cost_units']}, "
-        f"v = {contract.grid.value_units}, a = {num}/{den}"
+        f"v = {contract.grid.value_units}, a = {num}/{den}{bracket}"
     )
 
 
@@ -63,9 +65,9 @@ def _compared(
     for leg, mark in zip(legs, marks, strict=True):
         contract = core.contracts[leg["contract"]]
         notional = leg["qty_lots"] * contract.grid.value_units * mark
-        num, den = trigger_rate(contract.row, abs(leg["qty_lots"]))
+        num, den, cum = trigger_line(contract.row, abs(leg["qty_lots"]), abs(notional))
         equity += notional - leg["cost_units"]
-        needed, common = needed * den + abs(notional) * num * common, common * den
+        needed, common = needed * den + (abs(notional) * num - cum * den) * common, common * den
     below = equity * common < needed
     prices = ", ".join(
         plain(core.contracts[leg["contract"]].grid.mark(mark))

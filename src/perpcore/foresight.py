@@ -88,33 +88,68 @@ def _add(state: UnitState, lots: int, cost_units: int) -> None:
     state.qty_lots += lots
 
 
-def trigger_rate(terms: np.void, lots: int) -> tuple[int, int]:
-    """a = maintenance rate + fee reserve rate at a size, as (numerator, denominator) (SPEC Q2)."""
+def trigger_line(terms: np.void, lots: int, notional_units: int) -> tuple[int, int, int]:
+    """MM + FR = notional x num / den - cum of a size, as (num, den, cum) (SPEC C1, Q2).
+
+    num / den is a of SPEC Q2. cum is 0 without notional brackets; with them, all follows from the
+    notional.
+    """
+    lines = _bracket_lines(terms)
+    if lines:
+        caps = terms["bracket_cap_units"]
+        i = 0
+        while i < len(lines) - 1 and notional_units > int(caps[i]):
+            i += 1
+        return lines[i]
     leverage, unit_rate = int(terms["max_leverage"]), int(terms["unit_margin_rate_e15"]) * lots
     # max(1 / L, rate x lots) by cross multiplication, at most 1.
     num, den = (1, leverage) if unit_rate * leverage <= _E15 else (min(unit_rate, _E15), _E15)
     share = int(terms["maintenance_share_e4"])
-    reserve = int(terms["taker_fee_e9"]) + int(terms["liquidation_fee_e9"])
-    num, den = share * num * _E9 + reserve * _E4 * den, _E4 * _E9 * den
+    num, den = share * num * _E9 + _reserve_e9(terms) * _E4 * den, _E4 * _E9 * den
     common = gcd(num, den)
-    return num // common, den // common
+    return num // common, den // common, 0
+
+
+def _reserve_e9(terms: np.void) -> int:
+    return int(terms["taker_fee_e9"]) + int(terms["liquidation_fee_e9"])
+
+
+def _bracket_lines(terms: np.void) -> list[tuple[int, int, int]]:
+    """What each bracket asks, as `trigger_line` gives it; none without brackets."""
+    count = int(terms["bracket_count"])
+    rates, amounts = terms["bracket_mm_e9"][:count], terms["bracket_cum_units"][:count]
+    return [
+        (int(rate) + _reserve_e9(terms), _E9, int(cum))
+        for rate, cum in zip(rates, amounts, strict=True)
+    ]
 
 
 def liquidation_mark(state: UnitState, terms: np.void, value_units: int) -> int | None:
     """First mark tick, in the adverse direction, at which the unit is liquidated (SPEC Q2).
 
     None without a position, with positions on other contracts, or when no mark of the contract
-    does it.
+    does it. With brackets the maintenance margin is the largest of their lines (docs/margin.md):
+    the first of them that is not met liquidates.
     """
     lots = abs(state.qty_lots)
     if not lots or state.other_legs:
         return None
-    num, den = trigger_rate(terms, lots)
+    lines = _bracket_lines(terms) or [trigger_line(terms, lots, 0)]
     if state.qty_lots > 0:
-        missing = den * (state.cost_units - state.cash_units)
-        mark = -(-missing // (lots * value_units * (den - num))) - 1
+        mark = max(_long_mark(state, line, lots * value_units) for line in lines)
         return mark if mark >= 1 else None
-    spare = den * (state.cash_units - state.cost_units)
-    mark = max(1, spare // (lots * value_units * (den + num)) + 1)
+    mark = max(1, min(_short_mark(state, line, lots * value_units) for line in lines))
     highest = int(terms["max_price_ticks"]) * int(terms["marks_per_tick"])
     return mark if mark <= highest else None
+
+
+def _long_mark(state: UnitState, line: tuple[int, int, int], tick_units: int) -> int:
+    num, den, cum = line
+    missing = den * (state.cost_units - state.cash_units - cum)
+    return -(-missing // (tick_units * (den - num))) - 1
+
+
+def _short_mark(state: UnitState, line: tuple[int, int, int], tick_units: int) -> int:
+    num, den, cum = line
+    spare = den * (state.cash_units + cum - state.cost_units)
+    return spare // (tick_units * (den + num)) + 1

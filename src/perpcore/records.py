@@ -10,6 +10,9 @@ import numpy as np
 
 _I8, _U8, _U4, _U2, _U1 = "<i8", "<u8", "<u4", "<u2", "u1"
 
+#: How many notional brackets a contract may have (SPEC C1).
+BRACKETS_MAX = 16
+
 #: One command, 128 bytes. Fields that a kind does not use must be zero.
 COMMAND = np.dtype(
     [
@@ -91,6 +94,16 @@ CONTRACT_TERMS = np.dtype(
             "stale_after_ns",
             "access_group",
             "kind",
+            "bracket_count",
+        )
+    ]
+    + [
+        (name, _I8, (BRACKETS_MAX,))
+        for name in (
+            "bracket_cap_units",
+            "bracket_mm_e9",
+            "bracket_leverage",
+            "bracket_cum_units",
         )
     ]
 )

@@ -18,7 +18,7 @@ from perpcore.codes import BlockState, EventKind, Ledger, Reason
 USD = 100_000_000
 CAPSULE = b"perpcore.engine._capi"
 #: ABI number, bytes of the table, of a command, an event, contract terms and venue terms.
-HEADER = [1, 4096, 128, 64, 224, 168]
+HEADER = [1, 4096, 128, 64, 744, 168]
 
 FAKE = """
 import ctypes, sys, types

@@ -108,6 +108,11 @@ typedef struct perpcore_contract_terms {
     int64_t stale_after_ns; /* 0: never */
     int64_t access_group;   /* 0..15 */
     int64_t kind;           /* 1: linear */
+    int64_t bracket_count;  /* 0: margin by rates of the size; else that many notional brackets */
+    int64_t bracket_cap_units[16]; /* largest notional of each */
+    int64_t bracket_mm_e9[16];
+    int64_t bracket_leverage[16];
+    int64_t bracket_cum_units[16]; /* maintenance margin = notional x rate - this */
 } perpcore_contract_terms;
 
 /* Terms of the venue. All memory is taken by create(), by these capacities. */
@@ -150,7 +155,7 @@ typedef struct perpcore_venue_terms {
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_command) == 128, "a command has 128 bytes");
 PERPCORE_STATIC_ASSERT(offsetof(perpcore_command, trigger_price_ticks) == 64, "its first half");
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_event) == 64, "an event has 64 bytes");
-PERPCORE_STATIC_ASSERT(sizeof(perpcore_contract_terms) == 224, "terms of a contract: 224 bytes");
+PERPCORE_STATIC_ASSERT(sizeof(perpcore_contract_terms) == 744, "terms of a contract: 744 bytes");
 PERPCORE_STATIC_ASSERT(sizeof(perpcore_venue_terms) == 168, "terms of a venue: 168 bytes");
 
 /* ---- snapshots ------------------------------------------------------------------------------ */
