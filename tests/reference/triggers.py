@@ -28,10 +28,10 @@ def may_fire(state: State, order: Order) -> bool:
     return market.state != MarketState.HALTED and is_reached(market, order)
 
 
-def turn_of(order: Order) -> tuple[int, int, bool, int, int]:
-    """By contract and reference, falls first; then as a price that moves that way meets them."""
+def turn_of(order: Order) -> tuple[int, int, int, int]:
+    """By contract and reference, falls (below 0) first, each as a price that moves meets them."""
     met = order.trigger_price if order.rises else -order.trigger_price
-    return (order.contract, order.trigger_by, order.rises, met, order.order_id)
+    return (order.contract, order.trigger_by, met, order.order_id)
 
 
 def fire(state: State, order: Order) -> None:
