@@ -5,7 +5,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_level_lots, book_next_level
-from perpcore.codes cimport LIQUIDATING, OPEN, PENDING
+from perpcore.codes cimport LIQUIDATING, MARKET_HALTED, OPEN, PENDING
 from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
 from perpcore.pricemap cimport pricemap_find
 from perpcore.records cimport NONE
@@ -16,6 +16,7 @@ from perpcore.state cimport (
     next_unit,
 )
 from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
+from perpcore.triggers cimport reached_order
 
 cdef enum Fault:
     NO_FAULT = 0
@@ -32,6 +33,7 @@ cdef enum Fault:
     KEY_WRONG = 11               # Q2: filed elsewhere than at its threshold
     INDEX_BROKEN = 12            # a filed leg is not in its bucket
     COUNTS = 13                  # orders, blocks, positions of an account or a contract
+    TRIGGER_MISSED = 14          # a reached order waits and nobody will look at it
 
 # What the audit of L1 sums.
 cdef struct Audit:
@@ -231,6 +233,13 @@ cdef inline int book_fault(Core* e, uint32_t contract, Book* book, uint32_t* ord
     return NO_FAULT
 
 
+cdef inline bint misses_trigger(Core* e, uint32_t contract) noexcept nogil:
+    """A dormant order is reached though its open market is not to be looked at."""
+    cdef Market* m = &e.markets[contract]
+    return (m.live.state != MARKET_HALTED and not (e.h.watched >> contract) & 1
+            and reached_order(m) != NONE)
+
+
 cdef inline int count_fault(Core* e) noexcept nogil:
     """Counters of accounts and contracts against the records."""
     cdef uint32_t account, u, i, blocks, orders, all_orders = 0, contract, positions
@@ -292,6 +301,8 @@ cdef inline int first_fault(Core* e, uint32_t* culprit) noexcept nogil:
             if fault == NO_FAULT:
                 fault = book_fault(e, contract, &e.markets[contract].triggers[reference], &orders)
             dormant_orders += orders - dormant
+        if fault == NO_FAULT and misses_trigger(e, contract):
+            fault = TRIGGER_MISSED
         if fault:
             return fault
     culprit[0] = NONE

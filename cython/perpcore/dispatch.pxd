@@ -248,14 +248,13 @@ cdef inline void conclude(Core* e) noexcept nogil:
 
 cdef inline void fire_triggers(Core* e) noexcept nogil:
     """Fire what is reached, one by one, each with its rounds, at most so many a command (O1)."""
-    cdef uint32_t fired, slot
-    for fired in range(e.terms.timers_per_command):
-        slot = next_reached(e)
-        if slot == NONE:
-            return
+    cdef uint32_t fired = 0, slot = next_reached(e)
+    while slot != NONE and fired < e.terms.timers_per_command:
         begin(e)
         fire(e, slot)
         conclude(e)
+        fired += 1
+        slot = next_reached(e)
 
 
 cdef inline int apply_one(Core* e, const Command* c, bint is_administration) noexcept nogil:

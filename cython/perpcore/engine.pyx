@@ -84,6 +84,7 @@ _FAULTS = {
     11: "Q2: a position is filed at the wrong mark",
     12: "Q2: a filed position is not in its bucket",
     13: "counters of orders, blocks or positions are wrong",
+    14: "O1: a reached order waits and nothing makes the venue look at it",
 }
 
 

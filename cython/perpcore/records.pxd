@@ -9,7 +9,7 @@ cdef enum:
 # 128 B: all that new, cancel and amend need stands in the first 64.
 cdef packed struct Command:
     int64_t timestamp_ns         # never before the last command's
-    uint64_t order_id            # target of CANCEL and AMEND
+    uint64_t order_id            # target of CANCEL and AMEND; NEW_ORDER: the one it is linked with
     uint64_t client_order_id     # 0: none
     int64_t price_ticks          # order price
     int64_t qty_lots
@@ -25,8 +25,8 @@ cdef packed struct Command:
     uint16_t leverage
     uint8_t scope                # codes.Scope
     uint8_t currency             # codes.Currency
-    int64_t trigger_price_ticks  # conditional orders; must be 0
-    int64_t expiry_ns            # GTD
+    int64_t trigger_price_ticks  # conditional orders
+    int64_t expiry_ns            # GTD; CANCEL_ALL_AFTER
     int64_t isolated_margin_units  # explicit isolated_margin_amount
     int64_t amount_units         # deposit, withdrawal, transfer, top-up
     int64_t mark_ticks           # MARK: contract's mark grid; INDEX: USDC index, 1e-6 USD

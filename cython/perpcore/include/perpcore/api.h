@@ -37,7 +37,7 @@ extern "C" {
 /* One command. A field that its kind does not use must be 0. */
 typedef struct perpcore_command {
     int64_t timestamp_ns; /* never before the last command's */
-    uint64_t order_id;    /* target of CANCEL and AMEND */
+    uint64_t order_id;    /* target of CANCEL and AMEND; NEW_ORDER: the one it is linked with */
     uint64_t client_order_id;
     int64_t price_ticks;
     int64_t qty_lots;
@@ -53,7 +53,7 @@ typedef struct perpcore_command {
     uint16_t leverage;
     uint8_t scope;    /* enum perpcore_scope, enum perpcore_market_state */
     uint8_t currency; /* enum perpcore_currency */
-    int64_t trigger_price_ticks; /* must be 0 */
+    int64_t trigger_price_ticks; /* conditional orders */
     int64_t expiry_ns;
     int64_t isolated_margin_units;
     int64_t amount_units;
