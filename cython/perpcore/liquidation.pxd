@@ -128,7 +128,7 @@ cdef inline void back_up_block(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline int64_t clear_out(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
-    """A liquidated block's money: to the fund, a surplus by policy to its owner; the fund's gain."""
+    """A liquidated block's money: to the fund, a surplus by policy to its owner; returns the gain."""
     cdef int64_t gain = e.units[u].cash_units, forfeit = e.units[u].order_cash_units
     if gain >= 0 and e.terms.surplus_to == SURPLUS_TO_TRADER:
         return_everything(e, u, contract, 0)
@@ -217,7 +217,7 @@ cdef inline void take_over_slice(Core* e, uint32_t i, int64_t lots) noexcept nog
 
 
 cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil:
-    """One slice of a leg, or all of it below two slices, to the book, the rest to whoever backs it."""
+    """One slice of a leg, or all of it below two slices: to the book, the rest to who backs it."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t held = leg.qty_lots, slice_lots = m.terms.terms.liquidation_slice_lots

@@ -258,7 +258,7 @@ cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:
 
 
 cdef inline int64_t excess_units(Core* e) noexcept nogil:
-    """What the fund paid above its cover limit, with what is not shared yet of earlier ones (S1)."""
+    """What the fund paid above its cover limit, with what is not shared of earlier ones (S1)."""
     if e.terms.cover_limit_units == 0:
         return 0
     return add64(e.h.excess_units,
