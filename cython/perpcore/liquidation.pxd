@@ -128,7 +128,8 @@ cdef inline void back_up_block(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline int64_t clear_out(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
-    """A liquidated block's money: to the fund, a surplus by policy to its owner; returns the gain."""
+    """A liquidated block's money: to the fund, a surplus by policy to its owner; returns the
+    fund's gain."""
     cdef int64_t gain = e.units[u].cash_units, forfeit = e.units[u].order_cash_units
     if gain >= 0 and e.terms.surplus_to == SURPLUS_TO_TRADER:
         return_everything(e, u, contract, 0)
