@@ -1,7 +1,7 @@
 """Floor 6.2: isolated blocks between orders: leverage, margin in and out (C6, I1, I6 to I11)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from perpcore.clearing cimport not_below_zero, smaller
+from perpcore.clearing cimport not_below_zero
 from perpcore.codes cimport (
     AUTO_TOP_UP, BLOCK_CLOSED, CAPACITY, EXCEEDS_INITIAL_MARGIN, EXCEEDS_REMOVABLE,
     INSUFFICIENT_BALANCE, INVALID_EXEC_INST, INVALID_ISOLATION_ID, INVALID_LEVERAGE, LEVERAGE_SET,
@@ -15,7 +15,9 @@ from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, mark_code
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport order_reserve, reserved_left
-from perpcore.standing cimport Amounts, amounts, magnitude, notional, removable, transferable
+from perpcore.standing cimport (
+    Amounts, amounts, free_money, magnitude, notional, removable, transferable,
+)
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, core_commit, core_mark,
     core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit, has_room, leg_of,
@@ -155,7 +157,7 @@ cdef inline int set_block_leverage(Core* e, const Command* c, uint32_t u, Answer
         main = amounts(e, main_of(e, u))
         if need > transferable(&main):
             a.needed_units = need
-            a.available_units = smaller(main.free_units, main.collateral_units)
+            a.available_units = free_money(&main)
             return INSUFFICIENT_BALANCE
     edit_unit(e, u).leverage = c.leverage
     edit_leg(e, leg).leverage = c.leverage
@@ -241,7 +243,7 @@ cdef inline int add_margin(Core* e, const Command* c, Answer* a) noexcept nogil:
     main = amounts(e, main_of(e, u))
     if c.amount_units > transferable(&main):
         a.needed_units = c.amount_units
-        a.available_units = smaller(main.free_units, main.collateral_units)
+        a.available_units = free_money(&main)
         return INSUFFICIENT_BALANCE
     fund_position(e, u, c.amount_units, e.legs[e.units[u].first_leg].contract)
     return OK

@@ -35,7 +35,7 @@ from perpcore.reserves cimport (
     client_place, extra_needed, find_client, link_order, order_end, order_forget, reserve_of,
     set_client, timer_add,
 )
-from perpcore.standing cimport Amounts, amounts, compare_initial, magnitude
+from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, magnitude
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on, core_commit,
     core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit, free_lots, has_room,
@@ -354,7 +354,7 @@ cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
             a.available_units = d.explicit_units
             return EXCEEDS_INITIAL_MARGIN
         d.amount_units = d.explicit_units
-    a.available_units = smaller(now.free_units, now.collateral_units)
+    a.available_units = free_money(&now)
     if d.amount_units > not_below_zero(a.available_units):
         a.needed_units = d.amount_units
         return INSUFFICIENT_BALANCE
@@ -366,7 +366,8 @@ cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     """Steps 10 to 12, for an order that raises risk."""
     cdef Market* m = &e.markets[d.contract]
     cdef int code = eligibility_code(
-        e, d.account, d.contract, d.isolated, d.leverage,
+        e, d.account, d.contract, d.isolated,
+        d.leverage if d.leverage else m.terms.terms.max_leverage,
         (d.explicit_units if d.explicit_units else d.amount_units) if d.isolated else 0)
     if code:
         return code

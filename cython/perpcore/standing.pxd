@@ -27,6 +27,7 @@ cdef struct Probe:
 # Amounts of a unit, each requirement rounded up by leg.
 cdef struct Amounts:
     int64_t collateral_units
+    int64_t payable_units        # cash and what its USDC gives when converted
     int64_t upnl_units
     int64_t haircut_units
     int64_t im_units             # with the haircut (A4)
@@ -210,12 +211,14 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     cdef Amounts a
     cdef Unit* unit = &e.units[u]
     cdef int64_t value
-    a.collateral_units = unit.cash_units
+    a.collateral_units = a.payable_units = unit.cash_units
     a.upnl_units = a.haircut_units = a.im_units = a.mm_units = a.fr_units = 0
     a.order_margin_units = 0
     if not is_block(unit):
         value = usdc_value(e, e.accounts[unit.account].usdc_units)
         a.collateral_units = add64(a.collateral_units, value)
+        a.payable_units = add64(
+            a.payable_units, convertible(e, e.accounts[unit.account].usdc_units))
         a.haircut_units = haircut(e, value)
         a.im_units = a.haircut_units
         a.mm_units = floor_div(a.haircut_units + 1, 2)          # the ceiling of a half
@@ -230,9 +233,14 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     return a
 
 
+cdef inline int64_t free_money(const Amounts* a) noexcept nogil:
+    """MB - IM - order margin, at most what main's collateral gives as USD; may be negative (C2)."""
+    return a.free_units if a.free_units < a.payable_units else a.payable_units
+
+
 cdef inline int64_t transferable(const Amounts* a) noexcept nogil:
     """What may move from main into a block (C2)."""
-    cdef int64_t least = a.free_units if a.free_units < a.collateral_units else a.collateral_units
+    cdef int64_t least = free_money(a)
     return least if least > 0 else 0
 
 
