@@ -36,7 +36,7 @@ def collateral_allowed(state: State, account: int, amount: int) -> bool:
 
 def require_eligible(state: State, account: int, contract: int, *, isolated: bool, leverage: int,
                      amount: int = 0) -> None:
-    """Step 10 of the precedence; leverage 0 is not looked at, amount 0 moves no money."""
+    """Step 10 of the precedence; amount 0 moves no money."""
     code = standing_code(state, account)
     if code:
         raise Refused(code)

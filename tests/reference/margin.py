@@ -37,6 +37,13 @@ def collateral(state: State, unit: Unit) -> int:
     return unit.cash + usdc_value(state, state.accounts[unit.account].usdc)
 
 
+def converted(state: State, unit: Unit) -> int:
+    """What the collateral gives as USD: less than its value by the haircut of the USDC."""
+    if unit.is_block:
+        return unit.cash
+    return unit.cash + floor_of(state.accounts[unit.account].usdc * conversion_rate(state))
+
+
 # ---- positions at the mark
 
 
@@ -68,11 +75,7 @@ def equity(state: State, unit: Unit, change: Change | None = None) -> int:
 
 def is_solvent(state: State, unit: Unit, change: Change) -> bool:
     """O7: a reducing fill leaves no debt; USDC counts at what it gives when it is converted."""
-    left = equity(state, unit, change)
-    if not unit.is_block:
-        own = state.accounts[unit.account].usdc
-        left -= usdc_value(state, own) - floor_of(own * conversion_rate(state))
-    return left >= 0
+    return equity(state, unit, change) - collateral(state, unit) + converted(state, unit) >= 0
 
 
 def meets_maintenance(state: State, unit: Unit, change: Change | None = None) -> bool:
@@ -114,6 +117,7 @@ def in_margin_call(state: State, unit: Unit) -> bool:
 @dataclass(frozen=True, slots=True)
 class Amounts:
     collateral: int
+    converted: int
     upnl: int
     im: int
     mm: int
@@ -132,12 +136,12 @@ class Amounts:
     @property
     def transferable(self) -> int:
         """What may move into a block (C2)."""
-        return max(0, min(self.free, self.collateral))
+        return max(0, self.payable)
 
     @property
     def payable(self) -> int:
         """What a 306 shows as available for a transfer; it may be negative."""
-        return min(self.free, self.collateral)
+        return min(self.free, self.converted)
 
 
 def leg_im(market: Market, leg: Leg, leverage: int) -> int:
@@ -171,8 +175,8 @@ def amounts(state: State, unit: Unit) -> Amounts:
         mm += part_up(notional, market.terms.maintenance_rate(abs(leg.qty)))
         fr += part_up(notional, market.terms.fee_reserve)
     cut = haircut(state, unit)
-    return Amounts(collateral(state, unit), upnl, im + cut, mm + ceil_div(cut, 2), fr,
-                   order_margin(state, unit))
+    return Amounts(collateral(state, unit), converted(state, unit), upnl, im + cut,
+                   mm + ceil_div(cut, 2), fr, order_margin(state, unit))
 
 
 def withdrawable_usd(state: State, unit: Unit) -> int:

@@ -322,7 +322,9 @@ def check_risk(state: State, market: Market, unit: Unit | None, t: Ticket,
                r: Reservation) -> None:
     """Steps 10 to 12, for orders that raise risk."""
     amount = t.explicit or r.need
-    require_eligible(state, t.account, t.contract, isolated=t.is_isolated, leverage=t.leverage,
+    # A main account that set no leverage trades at the contract's maximum.
+    leverage = t.leverage or market.terms.terms.max_leverage
+    require_eligible(state, t.account, t.contract, isolated=t.is_isolated, leverage=leverage,
                      amount=amount if t.is_isolated else 0)
     main = state.main(t.account)
     if not t.is_isolated and not meets_initial(state, main):

@@ -288,9 +288,6 @@ class State(Recorded):
             carried=0, inventory_cash=0, accounts=Table(journal), units=Table(journal),
             orders=Table(journal), markets=[], events=[], touched=set(), done=set())
 
-    def emit(self, kind: int, **values: int) -> None:
-        self.events.append(Event(self.seq, kind, **values))
-
     def emit_unit(self, kind: int, unit: Unit, contract: int = NO_CONTRACT, **values: int) -> None:
         self.events.append(Event(self.seq, kind, unit.account, contract, unit.isolation_id,
                                  **values))
