@@ -39,9 +39,8 @@ def collateral(state: State, unit: Unit) -> int:
 
 def converted(state: State, unit: Unit) -> int:
     """What the collateral gives as USD: less than its value by the haircut of the USDC."""
-    if unit.is_block:
-        return unit.cash
-    return unit.cash + floor_of(state.accounts[unit.account].usdc * conversion_rate(state))
+    own = 0 if unit.is_block else state.accounts[unit.account].usdc
+    return unit.cash + floor_of(own * conversion_rate(state))
 
 
 # ---- positions at the mark
