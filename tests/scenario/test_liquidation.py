@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from reference.codes import BlockState, Code, Done, Ev, Exec, Fill, Ledger, Reason, Side
-from world import ALICE, BOB, BTC, CAROL, DAVE, ETH, MAKER, SOL, USD, Answer, World, isolated
+from steep import STEEP_PERP
+from world import ALICE, BOB, BTC, CAROL, DAVE, ETH, MAKER, SOL, TERMS, USD, Answer, World, isolated
 
 #: First mark ticks (0.10 USD) that liquidate the long and the short of the docstring.
 LONG_LIMIT, SHORT_LIMIT = 584_528, 614_557
@@ -222,6 +223,31 @@ def test_fees_take_what_is_there_and_make_no_deficit(venue: World) -> None:
     assert answer.of(Ev.LIQUIDATED)[0].amount_units == 0
 
 
+#: A block of 10,000 lots at 100 USD and 5x on STEEP: 200,000 USD, maintenance 9 %. The long falls
+#: at 87.91, bankrupt at 80, band from 83.52; the short at 110.10, bankrupt at 120, band to 115.60.
+EDGES = [("buy", 8_791, 8_352, True), ("buy", 8_791, 8_351, False),
+         ("sell", 11_010, 11_560, True), ("sell", 11_010, 11_561, False)]
+
+
+@pytest.mark.parametrize(("quote", "mark", "price", "filled"), EDGES)
+def test_no_liquidation_fill_is_outside_the_band(
+    side: str, quote: str, mark: int, price: int, filled: bool
+) -> None:
+    """Q3: however far the bankruptcy price is."""
+    venue = World(side, TERMS)
+    venue.add_contract(STEEP_PERP)
+    venue.mark(0, 10_000)
+    for account in (MAKER, ALICE):
+        venue.open_account(account)
+        venue.deposit(account, 10_000_000 * USD)
+    trade = venue.trade if quote == "buy" else venue.trade_short
+    trade(ALICE, MAKER, 10_000, 10_000, 0, **isolated(5))
+    getattr(venue, quote)(MAKER, 10_000, price, 0)
+    answer = venue.mark(0, mark)
+    assert units_liquidated(answer) == [(ALICE, 1)]
+    assert answer.fills(ALICE) == ([(10_000, price)] if filled else [])
+
+
 def test_order_cash_is_not_lost_with_the_block(venue: World) -> None:
     """Q3, I13: a resting order of 10 lots holds 30 + 0.30 + 3.30; it ends, its money returns."""
     block_of(venue, ALICE, 100)
@@ -269,15 +295,21 @@ def test_liquidating_a_block_leaves_the_owner_s_cross_position_alone(venue: Worl
 # ---- Q3: a main account
 
 
-def test_orders_of_pending_blocks_come_back_before_main_is_liquidated(venue: World) -> None:
-    """Q3: CAROL, long 200 lots (cash 994), put 268.80 USD into the bid of a new block.
+@pytest.mark.parametrize(("bid_lots", "added"), [(80, "0"), (20, "201.6")])
+def test_money_of_pending_blocks_comes_back_before_main_is_liquidated(
+    venue: World, bid_lots: int, added: str
+) -> None:
+    """Q3: CAROL, long 200 lots (cash 994), put 268.80 USD into a new block: 3.36 for each lot that
+    it bids for, the rest as margin.
 
-    Without them she falls at 58,147; her bid ends, the money returns, she stays until 56,761.2.
+    Without them she falls at 58,147, with those of the small bid at 57,801; all return: 56,761.2.
     """
     venue.trade(CAROL, MAKER, 200, 60_000)
-    bid = venue.buy(CAROL, 80, 50_000, **isolated(20))
+    bid = venue.buy(CAROL, bid_lots, 50_000, **isolated(20))
+    if dollars(added):
+        assert venue.add_margin(CAROL, 1, dollars(added)).code == 0
     assert venue.cash(CAROL) == dollars("725.2")
-    answer = venue.mark(BTC, 580_000)
+    answer = venue.mark(BTC, 577_000)
     assert answer.done() == [(bid.order_id, Done.LIQUIDATION)]
     assert [event.isolation_id for event in answer.of(Ev.BLOCK_CLOSED)] == [1]
     assert answer.of(Ev.LIQUIDATED) == []
@@ -313,6 +345,42 @@ def test_main_is_sold_in_slices_until_it_is_above_initial_margin(venue: World) -
     (end,) = answer.of(Ev.LIQUIDATED)
     assert (end.account, end.isolation_id, end.contract, end.qty_lots, end.amount_units) == (
         CAROL, 0, 0xFFFF, 0, 0)
+
+
+def test_the_last_slice_is_the_one_that_lifts_main_above_initial_margin(venue: World) -> None:
+    """Q3: with 953.84 USD her equity at 93.56 is 374.24. After five slices at the mark IM is 374.24
+    too: equal is not above, a sixth is sold."""
+    venue.trade(CAROL, MAKER, 900, 10_000, SOL)
+    assert venue.withdraw(CAROL, dollars("46.16")).code == 0
+    venue.buy(MAKER, 900, 9_356, SOL)
+    assert venue.mark(SOL, 9_356).fills(CAROL) == [(100, 9_356)] * 6
+
+
+def test_main_pays_the_liquidation_fee_of_a_take_over_and_keeps_the_rest(venue: World) -> None:
+    """Q4, Q5: CAROL's 150 lots with 600 USD, taken at 57,761.7: -335.745, fee 0.5 % of 8,664.255.
+
+    No taker fee; 220.933725 USD stay hers: only a block's rest goes to the fund.
+    """
+    venue.trade(CAROL, MAKER, 150, 60_000)
+    venue.withdraw(CAROL, dollars("395.5"))
+    answer = venue.mark(BTC, 577_617)
+    assert answer.paid(Ledger.MAIN_USD, Reason.LIQUIDATION_FEE) == dollars("-43.321275")
+    assert answer.paid(Ledger.MAIN_USD, Reason.TRADE_FEE) == 0
+    assert venue.cash(CAROL) == dollars("220.933725")
+    assert venue.fund == 100_000 * USD + dollars("43.321275")
+
+
+def test_main_pays_from_its_own_usdc_before_the_fund_does(venue: World) -> None:
+    """Q3, A4: DAVE, long 1,000 lots on 10,000 USDC, loses 8,000 USD at 52,000 and is taken over.
+
+    8,888.88888889 USDC at 0.90 pay for it; 1,077.77777777 are left, and the fund pays nothing.
+    """
+    venue.trade(DAVE, MAKER, 1_000, 60_000)
+    answer = venue.mark(BTC, 520_000)
+    assert units_liquidated(answer) == [(DAVE, 0)]
+    assert answer.paid(Ledger.FUND_USD, Reason.INSURANCE_FUND) == 0
+    assert (venue.cash(DAVE), venue.account(DAVE)["usdc_units"]) == (0, 1_077_77777777)
+    assert venue.account(DAVE)["deficit_units"] == 0
 
 
 def test_what_the_book_leaves_of_a_slice_goes_to_the_inventory_at_the_mark(venue: World) -> None:
@@ -471,6 +539,55 @@ def test_what_was_just_taken_waits_for_the_next_mark(venue: World) -> None:
     assert answer.of(Ev.FILL) == []
     assert inventory(venue)[0] == 100
     assert venue.mark(BTC, 566_600).fills(NOBODY) == [(100, 56_660)]
+
+
+def test_released_cost_of_the_inventory_is_rounded_up(venue: World) -> None:
+    """Q4, U4: one unit more margin makes the cost 5,666.99999999 for 100 lots.
+
+    30 lots sold release 1,700.0999999970: 1,700.10. 35 met by a short release half of the rest,
+    1,983.449999995 : 1,983.45.
+    """
+    block_of(venue, BOB, -35)
+    block_of(venue, ALICE, 100)
+    assert venue.add_margin(ALICE, 2, 1).code == 0
+    venue.mark(BTC, LONG_LIMIT)
+    assert inventory(venue) == (100, dollars("5666.99999999"))
+    venue.buy(MAKER, 30, 58_300)
+    venue.mark(BTC, 585_000)
+    assert inventory(venue) == (70, dollars("3966.89999999"))
+    venue.mark(BTC, SHORT_LIMIT)
+    assert inventory(venue) == (35, dollars("1983.44999999"))
+
+
+def test_a_mark_works_off_no_more_than_was_held_before_it(venue: World) -> None:
+    """Q4: 50 lots of BOB's; at 53,600 ALICE's 100 at 10x are taken too (bankruptcy 53,670).
+
+    MAKER bids 53,400 for 500, inside the work-off band: 50 are sold.
+    """
+    block_of(venue, BOB, 50)
+    block_of(venue, ALICE, 100, leverage=10)
+    venue.mark(BTC, LONG_LIMIT)
+    venue.buy(MAKER, 500, 53_400)
+    answer = venue.mark(BTC, 536_000)
+    assert units_liquidated(answer) == [(ALICE, 2)]
+    assert answer.fills(NOBODY) == [(50, 53_400)]
+    assert inventory(venue)[0] == 100
+
+
+def test_an_inventory_that_a_mark_turns_round_is_not_worked_off_on_it(venue: World) -> None:
+    """Q4: long 50; at 63,350 ALICE's short of 100 is taken (bankruptcy 63,330): short 50.
+
+    MAKER's ask of 63,400 waits for the next mark.
+    """
+    block_of(venue, BOB, 50)
+    block_of(venue, ALICE, -100)
+    venue.mark(BTC, LONG_LIMIT)
+    venue.sell(MAKER, 500, 63_400)
+    answer = venue.mark(BTC, 633_500)
+    assert units_liquidated(answer) == [(ALICE, 2)]
+    assert answer.fills(NOBODY) == []
+    assert inventory(venue)[0] == -50
+    assert venue.mark(BTC, 633_500).fills(NOBODY) == [(50, 63_400)]
 
 
 # ---- Q8: order

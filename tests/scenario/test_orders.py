@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from reference.codes import Code, Done, Ev, Exec, Kind, MarketState, Reason, Scope, Stp, Tif
+from steep import STEEP_PERP
 from world import (
     ALICE,
     BOB,
@@ -21,7 +22,6 @@ from world import (
     MAKER,
     SECOND,
     SOL,
-    SOL_PERP_10X,
     TERMS,
     USD,
     World,
@@ -209,6 +209,7 @@ AMENDS = [
     ("the same price and more lots go to the end", {"qty_lots": 11, "price_ticks": 59_900}, 2, 10),
     ("the same price and fewer lots keep the place", {"qty_lots": 9, "price_ticks": 59_900}, 9, 3),
     ("a better price comes first", {"price_ticks": 59_901}, 10, 2),
+    ("fewer lots at a worse price leave the level", {"qty_lots": 4, "price_ticks": 59_899}, 0, 10),
 ]
 
 
@@ -220,7 +221,8 @@ def test_only_fewer_lots_keep_priority(venue: World, case: Any) -> None:
     assert venue.amend(BOB, bob, **fields).of(Ev.AMENDED)[0].order_id == bob
     venue.sell(MAKER, 12, 59_900)
     assert (venue.qty(BOB), venue.qty(ALICE)) == (bob_lots, alice_lots)
-    assert {bob, alice} >= {order["order_id"] for order in venue.dump()["orders"]}
+    left = {o["order_id"] for o in venue.dump()["orders"] if o["account"] in (BOB, ALICE)}
+    assert left <= {bob, alice}
 
 
 def test_an_amended_quantity_counts_what_is_filled(venue: World) -> None:
@@ -506,8 +508,8 @@ def test_an_account_has_a_notional_limit_over_all_contracts(
     # 26 x 60 = 1,560 fits; 27 x 60 = 1,620 does not
     assert venue.buy(ALICE, 27, 59_000).code == Code.EXCEEDS_ACCOUNT_NOTIONAL
     assert venue.buy(ALICE, 26, 59_000).code == 0
-    # The other side of BTC: 90 lots close the long; the larger side counts.
-    assert venue.sell(ALICE, 90, 61_000).code == 0
+    # The other side of BTC: 90 lots close the long, 10 may open a short; the larger side counts.
+    assert venue.sell(ALICE, 100, 61_000).code == 0
 
 
 def test_a_market_s_state_stops_orders(venue: World) -> None:
@@ -616,6 +618,21 @@ def test_a_reducing_fill_never_makes_a_deficit(venue: World, bid: int, code: int
         assert venue.cash(ALICE) == 9_664_06505000
 
 
+def test_a_fill_that_leaves_exactly_nothing_is_allowed(venue: World) -> None:
+    """O7, Q1: equality is enough, twice. SOL has no fees: 1,000 USD at 10x, 100 of margin.
+
+    Funding of 0.25 % leaves 97.50. At a mark of 95 her equity is 47.50, maintenance 5 % of 950 =
+    47.50: she stays. A sale at 90.25, the edge of the band, loses 97.50.
+    """
+    venue.trade(ALICE, MAKER, 100, 10_000, SOL, **isolated(10))
+    venue.funding(SOL, 2_500_000)
+    venue.mark(SOL, 9_500)
+    assert venue.block(1)["cash_units"] == 97_50000000
+    venue.buy(MAKER, 100, 9_025, SOL)
+    assert venue.close(ALICE, contract=SOL, isolation_id=1).fills(ALICE) == [(100, 9_025)]
+    assert venue.cash(ALICE) == 9_900 * USD
+
+
 def test_a_taker_stops_where_the_test_fails_and_keeps_what_it_filled(venue: World) -> None:
     """O7: 40 at 56,800 leave 203.864 USD; 60 more at 56,050 would leave -34.8."""
     long_block(venue)
@@ -680,14 +697,6 @@ def test_a_block_s_order_ends_when_the_mark_has_run_away_from_it(venue: World) -
     assert venue.cash(ALICE) == 9_664_06505000
 
 
-#: A contract whose maintenance grows faster than the margin of what is added: 90 % of a rate that
-#: grows by 0.001 % a lot; no fees; one lot is 100 USD.
-STEEP = replace(
-    SOL_PERP_10X, symbol="STEEP-PERP", lot_size_e9=10**9, unit_margin_rate_e15=10**10,
-    maintenance_share_e4=9_000, max_leverage=50, max_order_lots=50_000, max_position_lots=90_000,
-    liquidation_slice_lots=50_000, stale_after_ns=0, access_group=0)
-
-
 def test_a_fill_that_would_be_liquidated_at_once_is_refused(side: str) -> None:
     """O7, I5: a block of 10,000 lots at 5x (200,000 USD) has 85,000 left at a mark of 88.50.
 
@@ -696,7 +705,7 @@ def test_a_fill_that_would_be_liquidated_at_once_is_refused(side: str) -> None:
     973,500 = 96,376.50, below 102,700) pass.
     """
     venue = World(side, TERMS)
-    venue.add_contract(STEEP)
+    venue.add_contract(STEEP_PERP)
     venue.mark(0, 10_000)
     for account in (0, 1):
         venue.open_account(account)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from reference.codes import Code, Currency, Exec, Kind, MarketState, OrderType, Scope, Side, Tif
+from steep import STEEP_PERP
 from world import (
     ALICE,
     BOB,
@@ -41,10 +42,6 @@ REJECTS = Path(__file__).parents[2] / "docs" / "rejects.md"
 UNMARKED, FOURTH, FIFTH, STEEP = range(3, 7)
 #: Rich, and nobody else trades with it.
 BANK = 4
-STEEP_TERMS = replace(
-    SOL_PERP_10X, symbol="STEEP-PERP", lot_size_e9=10**9, unit_margin_rate_e15=10**10,
-    maintenance_share_e4=9_000, max_leverage=50, max_order_lots=50_000, max_position_lots=90_000,
-    liquidation_slice_lots=50_000, stale_after_ns=0, access_group=0)
 #: A pair is tested with so many of the later breaches that go with it.
 NEIGHBORS = 3
 
@@ -110,7 +107,7 @@ def populated(side: str) -> World:
     world = World(side, replace(TERMS, account_notional_limit_units=2_000_000 * USD,
                                 order_capacity=30, account_capacity=6))
     more = [replace(SOL_PERP_10X, symbol="UNMARKED"), replace(BTC_PERP_20X, symbol="FOURTH"),
-            replace(BTC_PERP_20X, symbol="FIFTH"), STEEP_TERMS]
+            replace(BTC_PERP_20X, symbol="FIFTH"), STEEP_PERP]
     for terms in (*CONTRACTS, *more):
         world.add_contract(terms)
     for contract, mark in zip((BTC, ETH, SOL, FOURTH, FIFTH, STEEP),

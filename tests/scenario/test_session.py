@@ -266,18 +266,33 @@ def test_locked_profit_is_released_by_a_later_settlement(side: str) -> None:
 def test_what_stays_locked_pays_no_share_of_a_later_loss(side: str) -> None:
     """S5: the first session leaves the fund at 0 and 10 units locked; the winner is flat then.
 
-    In the second the helper wins 6 and the inventory loses 6: the helper pays all 6.
+    In the second she pays a fee of 3, the helper wins 6 and the inventory loses 6: the helper pays
+    all 6.
     """
     world = crash(side, [1], 10, 5, 5)
     world.settle()
     world.trade(HELPER, FIRST, 1, 110, TINY)
+    world.trade(FIRST, HELPER, 3, 100, PENNY)
     world.mark(TINY, 116)
     answer = world.settle()
     assert shares(answer, 1) == (0,)
     assert answer.paid(Ledger.MAIN_USD, Reason.SOCIALIZED_LOSS, HELPER) == -6
     # Shared in full: everything is free now, the old profit too.
     assert world.account(FIRST)["kept_units"] == 0
-    assert world.cash(FIRST) == 10_010
+    assert world.cash(FIRST) == 10_007
+
+
+def test_a_share_is_counted_on_the_new_profit_alone(side: str) -> None:
+    """S5: 10 units are locked from the first session; in the second she wins 6 of the 12 units and
+    the inventory loses 6: she and the helper pay 3 each."""
+    world = crash(side, [1], 10, 5, 5)
+    world.settle()
+    world.deposit(LOSER, 100)
+    world.trade(HELPER, LOSER, 1, 110, TINY)
+    world.mark(TINY, 116)
+    answer = world.settle()
+    assert shares(answer, 1) == (3,)
+    assert answer.paid(Ledger.MAIN_USD, Reason.SOCIALIZED_LOSS, HELPER) == -3
 
 
 def test_realized_profit_stays_until_the_session_is_settled(venue: World) -> None:
