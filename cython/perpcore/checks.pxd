@@ -13,9 +13,10 @@ from perpcore.reserves cimport find_client, reserved_left
 from perpcore.session cimport next_unit
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
-    Core, DONE_THIS_COMMAND, Leg, LegOrders, Market, OrderCold, Unit, is_block,
+    Core, DONE_THIS_COMMAND, FILED_FOR_CALL, Leg, LegOrders, Market, OrderCold, Unit,
+    has_reserved_orders, is_block,
 )
-from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
+from perpcore.thresholds cimport map_of, only_leg, solo_threshold
 
 cdef enum Fault:
     NO_FAULT = 0
@@ -147,7 +148,9 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
     cdef uint32_t only = only_leg(e, u), i = e.units[u].first_leg, chunk
     cdef Leg* leg
     cdef int64_t mark, last
-    cdef bint initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
+    cdef bint initial = (e.units[u].flags & FILED_FOR_CALL) != 0
+    if not initial and not is_block(&e.units[u]) and has_reserved_orders(e, u):
+        return KEY_WRONG
     while i != NONE:
         leg = &e.legs[i]
         last = e.markets[leg.contract].terms.max_mark_ticks

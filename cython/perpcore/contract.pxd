@@ -6,6 +6,7 @@ from perpcore.int128 cimport (
     i128_mul_u, i128_to64,
 )
 from perpcore.margin cimport Rate, rate_add, rate_max, rate_reduce
+from perpcore.memory cimport CHECK
 from perpcore.records cimport ContractTerms
 
 cdef enum:
@@ -233,3 +234,11 @@ cdef inline Rate maintenance_rate(const Rates* r, int64_t lots) noexcept nogil:
 cdef inline Rate trigger_rate(const Rates* r, int64_t lots) noexcept nogil:
     """a = MM rate + FR rate of SPEC Q2, over the contract's own denominator."""
     return Rate(maintenance_num(r, lots) + r.reserve_num, r.den)
+
+
+cdef inline Rate call_rate(const Rates* r, int64_t lots, int64_t leverage) noexcept nogil:
+    """MR + FR rate: the margin call's counterpart of the trigger (C4); 1 or more: never safe."""
+    cdef bint fits = True
+    cdef Rate a = rate_add(r.fee_reserve, margin_rate(r, lots, leverage), &fits)
+    CHECK(fits)
+    return a

@@ -24,7 +24,9 @@ from perpcore.snapshot cimport (
     AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
     view_contract, view_position, view_unit, view_venue,
 )
-from perpcore.state cimport Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of
+from perpcore.state cimport (
+    IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of,
+)
 from perpcore.thresholds cimport only_leg
 
 from operator import itemgetter

@@ -34,9 +34,9 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, is_block, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
 )
-from perpcore.thresholds cimport has_reserved_orders, only_leg, solo_threshold
+from perpcore.thresholds cimport only_leg, solo_threshold
 from perpcore.transfers cimport cover_negative
 
 cdef extern from *:
@@ -239,20 +239,25 @@ cdef inline uint32_t rank_touched(Core* e) noexcept nogil:
         if e.units[u].account != NONE:
             e.ranked[count] = Ranked(unit_rank(&e.units[u]), 0, u)
             count += 1
-    ranked_sort(e.ranked, count)
+    if count > 1:
+        ranked_sort(e.ranked, count)
     return count
 
 
 cdef inline uint32_t freeze_touched(Core* e) noexcept nogil:
     """Cover debts, close idle blocks, and write down who is to be tested, in unit order."""
     cdef uint32_t count = rank_touched(e), n
+    cdef bint closed = False
     for n in range(count):
         if not is_block(&e.units[e.ranked[n].index]):
             cover_negative(e, e.ranked[n].index)
     for n in range(count):
         if is_block(&e.units[e.ranked[n].index]) and is_idle(e, e.ranked[n].index):
             close_idle_block(e, e.ranked[n].index)
-    count = rank_touched(e)
+            closed = True
+    # A block that closes is gone, and its main account may be new in the round.
+    if closed:
+        count = rank_touched(e)
     for n in range(count):
         e.tested[n] = e.ranked[n].index
     forget_touched(e)
@@ -311,7 +316,8 @@ cdef inline void one_round(Core* e) noexcept nogil:
         elif not e.units[u].flags & DONE_THIS_COMMAND:
             e.ranked[failing] = Ranked(distance_key(e, u), unit_rank(&e.units[u]), u)
             failing += 1
-    ranked_sort(e.ranked, failing)
+    if failing > 1:
+        ranked_sort(e.ranked, failing)
     # The list is copied: who is closed out uses the same scratch.
     for n in range(failing):
         e.tested[n] = e.ranked[n].index

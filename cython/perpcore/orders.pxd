@@ -39,7 +39,7 @@ from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, ma
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on, core_commit,
     core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit, free_lots, has_room,
-    leg_of, leg_take, main_of, reserved_lots, touch, unit_event, unit_take,
+    leg_of, leg_take, main_of, reserved_lots, touch_orders, unit_event, unit_take,
 )
 from perpcore.transfers cimport fund_orders
 
@@ -469,7 +469,7 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)
     link_order(e, d.leg, slot)
     edit_account(e, d.account).order_count += 1
-    touch(e, d.unit)
+    touch_orders(e, d.unit)
     return slot
 
 

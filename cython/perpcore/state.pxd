@@ -28,6 +28,7 @@ cdef enum:
 cdef enum UnitFlag:
     IN_MARGIN_CALL = 1
     DONE_THIS_COMMAND = 2        # liquidated by this command: at most once (Q8)
+    FILED_FOR_CALL = 4           # its key is that of the margin call, which comes first (Q2)
 
 # 64 B: a main account or an isolated block.
 cdef struct Unit:
@@ -385,6 +386,46 @@ cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
         e.touched[e.touched_count] = u
         e.touched_count += 1
     smudge(e, u)
+
+
+cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
+    """Whether any order of the unit may still raise its risk."""
+    cdef uint32_t i = e.units[u].first_leg, g
+    while i != NONE:
+        g = e.legs[i].orders
+        if g != NONE and (e.groups[g].reserved_lots[0] or e.groups[g].reserved_lots[1]):
+            return True
+        i = e.legs[i].next_leg
+    return False
+
+
+cdef inline bint orders_matter(Core* e, uint32_t u) noexcept nogil:
+    """Whether a test or an end can follow from a change of nothing but the unit's orders.
+
+    No margin test reads an order (C2, C4, Q1), and every unit passed its own when it last changed
+    or a mark crossed it. What is left: a margin call ends at the next touch, USD that fell below 0
+    is covered once its USDC is worth something, and a block without position and orders closes.
+    """
+    cdef Unit* unit = &e.units[u]
+    cdef Leg* leg
+    if is_block(unit):
+        leg = &e.legs[unit.first_leg]
+        return leg.qty_lots == 0 and leg.orders == NONE
+    return ((unit.flags & IN_MARGIN_CALL) != 0
+            or (unit.cash_units < 0 and e.accounts[unit.account].usdc_units > 0))
+
+
+cdef inline void touch_orders(Core* e, uint32_t u) noexcept nogil:
+    """Orders of the unit changed and nothing else: it is tested or filed anew only if that matters.
+
+    Once it has reserved orders it is filed for its margin call, and stays so when they are gone: a
+    key that is crossed too early costs a look, and the next filing moves it.
+    """
+    if orders_matter(e, u):
+        touch(e, u)
+    elif (not is_block(&e.units[u]) and not e.units[u].flags & FILED_FOR_CALL
+            and has_reserved_orders(e, u)):
+        smudge(e, u)
 
 
 cdef inline bint is_block(const Unit* unit) noexcept nogil:

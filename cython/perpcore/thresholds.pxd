@@ -8,13 +8,12 @@ losses cannot exceed the slack; when one does, the unit is tested exactly and fi
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from perpcore.contract cimport margin_rate, trigger_rate
+from perpcore.contract cimport call_rate, margin_rate, trigger_rate
 from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
     i128_mul_u, mul_div_floor, sub64
 from perpcore.margin cimport (
-    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold, rate_add,
+    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold,
 )
-from perpcore.memory cimport CHECK
 from perpcore.pricemap cimport (
     Cell, PriceMap, pricemap_erase, pricemap_find, pricemap_has_room, pricemap_insert, pricemap_min,
     pricemap_next,
@@ -25,7 +24,8 @@ from perpcore.standing cimport (
     sum_maintenance, usdc_value,
 )
 from perpcore.state cimport (
-    CHUNK_IDS, Chunk, Core, Leg, Market, Unit, edit_leg, is_block, smudge, touch,
+    CHUNK_IDS, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg, edit_unit,
+    has_reserved_orders, is_block, smudge, touch,
 )
 from perpcore.undo cimport undo_save
 
@@ -130,11 +130,8 @@ cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t lots = magnitude(leg.qty_lots)
     cdef Rate a = trigger_rate(&m.terms.rates, lots)
-    cdef bint fits = True
     if initial:
-        a = rate_add(m.terms.rates.fee_reserve,
-                     margin_rate(&m.terms.rates, lots, leg.leverage), &fits)
-        CHECK(fits)
+        a = call_rate(&m.terms.rates, lots, leg.leverage)
         if leg.qty_lots > 0 and a.num >= a.den:
             return m.terms.max_mark_ticks          # margin rate 1: no mark is safe for a long
     return liquidation_threshold(solo_cash(e, u, initial), leg.qty_lots, leg.cost_units, m.terms.v,
@@ -151,17 +148,6 @@ cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
             found = i
         i = e.legs[i].next_leg
     return found
-
-
-cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
-    """Whether any order of the unit may still raise its risk."""
-    cdef uint32_t i = e.units[u].first_leg, g
-    while i != NONE:
-        g = e.legs[i].orders
-        if g != NONE and (e.groups[g].reserved_lots[0] or e.groups[g].reserved_lots[1]):
-            return True
-        i = e.legs[i].next_leg
-    return False
 
 
 cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -201,10 +187,7 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
 
 cdef inline bint loses_when_rising(Market* m, const Leg* leg) noexcept nogil:
     """A long whose margin rate and fee reserve reach 1: no mark is safe from a margin call."""
-    cdef bint fits = True
-    cdef Rate a = rate_add(m.terms.rates.fee_reserve, margin_rate(
-        &m.terms.rates, magnitude(leg.qty_lots), leg.leverage), &fits)
-    CHECK(fits)
+    cdef Rate a = call_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage)
     return leg.qty_lots > 0 and a.num >= a.den
 
 
@@ -249,6 +232,8 @@ cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
     cdef Unit* unit = &e.units[u]
     cdef uint32_t i = only_leg(e, u), j
     cdef bint initial = not is_block(unit) and has_reserved_orders(e, u)
+    if initial != ((unit.flags & FILED_FOR_CALL) != 0):
+        edit_unit(e, u).flags ^= FILED_FOR_CALL
     if i == NONE:
         file_box(e, u, initial)
         return

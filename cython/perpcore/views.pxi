@@ -168,7 +168,8 @@ cdef dict dump_account(Core* e, uint32_t account):
         "account": account, "profile": e.accounts[account].profile,
         "cash_units": unit.cash_units, "usdc_units": e.accounts[account].usdc_units,
         "session_pnl_units": unit.session_pnl_units, "kept_units": unit.kept_units,
-        "margin_call": unit.flags & 1, "deficit_units": e.accounts[account].deficit_units,
+        "margin_call": unit.flags & IN_MARGIN_CALL,
+        "deficit_units": e.accounts[account].deficit_units,
         "legs": dump_legs(e, e.accounts[account].unit),
     }
 
