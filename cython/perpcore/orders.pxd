@@ -23,7 +23,7 @@ from perpcore.codes cimport (
     POST_ONLY_WOULD_TAKE, PRICE_ABOVE_LIMIT, PRICE_BELOW_LIMIT, REDUCE_ONLY, REDUCE_ONLY_REJECTED,
     RELEASE_MARGIN, SELF_TRADE_PREVENTED, SELL, STALE_MARK_PRICE, STP_BOTH, STP_DEFAULT, STP_TAKER,
 )
-from perpcore.contract cimport E9, margin_rate
+from perpcore.contract cimport E9, MAX_DEPOSITS, margin_rate
 from perpcore.eligibility cimport eligibility_code
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64, sub64,
@@ -287,8 +287,9 @@ cdef inline int64_t position_limit_lots(Core* e, const Draft* d) noexcept nogil:
     return lots
 
 
-cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d) noexcept nogil:
-    """303: the larger side of a leg, the draft included, at the mark."""
+cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d,
+                                    bint at_largest_mark) noexcept nogil:
+    """303: the larger side of a leg, the draft included, at the mark or at the largest one."""
     cdef Market* m = &e.markets[e.legs[i].contract]
     cdef int64_t buys = side_exposure(e, i, 0), sells = side_exposure(e, i, 1)
     if i == d.leg:
@@ -296,31 +297,48 @@ cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d) noexcep
             buys += d.raising_lots
         else:
             sells += d.raising_lots
-    return i128_from(mul64(buys if buys > sells else sells,
-                           mul64(m.terms.v, m.live.mark_ticks)))
+    return i128_from(mul64(
+        buys if buys > sells else sells,
+        mul64(m.terms.v, m.terms.max_mark_ticks if at_largest_mark else m.live.mark_ticks)))
 
 
-cdef inline bint exceeds_notional(Core* e, const Draft* d, Answer* a) noexcept nogil:
-    """303: the notional of all the account holds or may come to hold, this order included."""
-    cdef int64_t limit = e.terms.account_notional_limit_units
+cdef inline i128 account_exposure_units(Core* e, const Draft* d,
+                                        bint at_largest_mark) noexcept nogil:
+    """Notional of all that the account holds or may come to hold, this order included."""
     cdef Market* m = &e.markets[d.contract]
     cdef i128 total = i128_from(0)
     cdef uint32_t u = e.accounts[d.account].unit, after = e.accounts[d.account].first_block, i
-    if limit == 0:
-        return False
     if d.leg == NONE:
-        total = i128_from(mul64(d.raising_lots, mul64(m.terms.v, m.live.mark_ticks)))
+        total = i128_from(mul64(d.raising_lots, mul64(
+            m.terms.v, m.terms.max_mark_ticks if at_largest_mark else m.live.mark_ticks)))
     while u != NONE:
         i = e.units[u].first_leg
         while i != NONE:
-            total = i128_add(total, leg_exposure_units(e, i, d))
+            total = i128_add(total, leg_exposure_units(e, i, d, at_largest_mark))
             i = e.legs[i].next_leg
         u = after
         after = NONE if u == NONE else e.units[u].next_block
-    if i128_cmp(total, i128_from(limit)) <= 0:
+    return total
+
+
+cdef inline bint exceeds_notional(Core* e, const Draft* d, Answer* a) noexcept nogil:
+    """303: the account's own limit at the mark, and what 64 bits can count at the largest marks."""
+    cdef int64_t limit = e.terms.account_notional_limit_units
+    cdef i128 total
+    if limit:
+        total = account_exposure_units(e, d, False)
+        if i128_cmp(total, i128_from(limit)) > 0:
+            a.needed_units = <int64_t>i128_low64(total)
+            a.available_units = limit
+            return True
+    # One contract is below 2^60 by its own limit, so two always fit.
+    if e.h.contract_count <= 2:
+        return False
+    total = account_exposure_units(e, d, True)
+    if i128_cmp(total, i128_from(MAX_DEPOSITS)) < 0:
         return False
     a.needed_units = <int64_t>i128_low64(total)
-    a.available_units = limit
+    a.available_units = MAX_DEPOSITS - 1
     return True
 
 
