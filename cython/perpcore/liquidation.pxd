@@ -13,7 +13,8 @@ from perpcore.clearing cimport (
 )
 from perpcore.codes cimport (
     BLOCK_LIQUIDATING, BLOCK_OPEN, BLOCK_PENDING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED,
-    LIQUIDATING, MARGIN_CALL, MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
+    LIQUIDATING, MARGIN_CALL, MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND,
+    R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
 )
 from perpcore.contract cimport maintenance_rate
 from perpcore.fund cimport (
@@ -113,7 +114,7 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     end_orders(e, u, False, DONE_LIQUIDATION)
     lots = e.legs[i].qty_lots
     if meets_maintenance(e, u, NULL):
-        # It was the maker of an earlier close-out of this round, or its end is the next round's.
+        # It was the maker of an earlier close-out of this round.
         edit_unit(e, u).state = OPEN if lots else PENDING
         unit_event(e, BLOCK_OPEN if lots else BLOCK_PENDING, u, contract)
         return
