@@ -59,7 +59,7 @@ cdef struct Money:
     int64_t notional_units
     int64_t fee_units
     int64_t slice_units          # leaves order_cash
-    int64_t kept_units           # stays in position_cash (opening)
+    int64_t kept_units           # stays in position_cash (a block's opening fill)
     int64_t pnl_units            # realized (closing)
     int64_t released_units       # cost
     int64_t released_opening_units
@@ -118,7 +118,8 @@ cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price
     money.closing = closes(leg.qty_lots, side)
     if not money.closing:
         money.slice_units = order_slice(e, slot, lots)
-        money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
+        if is_block(&e.units[leg.unit]):
+            money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
         return money
     money.free_lots = smaller(lots, free)
     money.slice_units = order_slice(e, slot, lots - money.free_lots)
@@ -399,12 +400,13 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
         code = fill_refusal(e, t.slot, lots, &taker_money)
         if code:
             return code
+    # From here on the command stands: nothing has to be saved any more.
+    if t.commits:
+        core_commit(e)
     clear_order(e, maker, lots, price_ticks, &maker_money, False)
     clear_taker(e, t, lots, price_ticks, &taker_money)
     edit_live(e, t.contract).last_price_ticks = price_ticks
     t.filled_lots += lots
-    if t.commits:
-        core_commit(e)
     if t.kind == TAKES_ORDER and exhausted(e, t.slot):
         return REDUCE_ONLY_REJECTED
     return WALK_DONE

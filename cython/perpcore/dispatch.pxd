@@ -114,14 +114,19 @@ cdef inline uint32_t fields_set(const Command* c) noexcept nogil:
     return found | field_if(c.trigger_price_ticks != 0, F_TRIGGER)
 
 
-cdef inline bint is_known(int kind) noexcept nogil:
-    return fields_of(kind) != 0 or kind == SETTLE_SESSION or kind == TICK
-
-
 cdef inline int structure_code(const Command* c, bint is_administration) noexcept nogil:
     """What is wrong with the record itself, whoever sent it; its time apart."""
-    cdef uint32_t used = fields_of(c.kind)
-    if not is_known(c.kind):
+    # The frequent kinds by name: what their fields are is then known when this is compiled.
+    if c.kind == NEW_ORDER:
+        return form_of(c, fields_of(NEW_ORDER), is_administration)
+    if c.kind == CANCEL:
+        return form_of(c, fields_of(CANCEL), is_administration)
+    return form_of(c, fields_of(c.kind), is_administration)
+
+
+cdef inline int form_of(const Command* c, uint32_t used, bint is_administration) noexcept nogil:
+    """structure_code of a command whose kind uses these fields."""
+    if used == 0 and c.kind != SETTLE_SESSION and c.kind != TICK:
         return UNKNOWN_COMMAND
     if c.kind >= ADMIN_FIRST and not is_administration:
         return NOT_ADMINISTRATION

@@ -25,7 +25,7 @@ from perpcore.int128 cimport (
 )
 from perpcore.margin cimport Rate, bankruptcy_mark
 from perpcore.memory cimport CHECK
-from perpcore.orders cimport band_high, band_low
+from perpcore.orders cimport bands_of
 from perpcore.posting cimport move_position, post_cash
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
@@ -63,11 +63,11 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     cdef int64_t edge, limit
     cdef Taker t
     if leg.qty_lots > 0:
-        edge = band_low(m, m.terms.terms.band_aggressive_e9)
+        edge = bands_of(m).aggressive_low
         limit = ceil_div(bankruptcy, m.terms.k)
         t.limit_ticks = limit if limit > edge else edge
     else:
-        edge = band_high(m, m.terms.terms.band_aggressive_e9)
+        edge = bands_of(m).aggressive_high
         limit = floor_div(bankruptcy, m.terms.k)
         t.limit_ticks = limit if limit < edge else edge
     t.kind = TAKES_LIQUIDATION

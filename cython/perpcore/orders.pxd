@@ -29,17 +29,20 @@ from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64, sub64,
 )
 from perpcore.margin cimport Rate
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
     client_place, extra_needed, find_client, link_order, order_end, order_forget, reserve_of,
     set_client, timer_add,
 )
-from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, magnitude
+from perpcore.standing cimport (
+    Amounts, amounts, compare_initial, free_money, free_units, magnitude,
+)
 from perpcore.state cimport (
-    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on, core_commit,
-    core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit, free_lots, has_room,
-    leg_of, leg_take, main_of, reserved_lots, touch_orders, unit_event, unit_take,
+    Account, Bands, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
+    core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_order, edit_unit,
+    free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders, unit_event,
+    unit_take,
 )
 from perpcore.transfers cimport fund_orders
 
@@ -158,22 +161,32 @@ cdef inline int64_t band_low(const Market* m, int64_t band_e9) noexcept nogil:
     return low if low > 1 else 1
 
 
+cdef inline Bands* bands_of(Market* m) noexcept nogil:
+    """The bands around the mark of now; computed once a mark."""
+    cdef Bands* bands = &m.bands
+    if rarely(bands.mark_ticks != m.live.mark_ticks):
+        bands.mark_ticks = m.live.mark_ticks
+        bands.aggressive_high = band_high(m, m.terms.terms.band_aggressive_e9)
+        bands.aggressive_low = band_low(m, m.terms.terms.band_aggressive_e9)
+        bands.passive_high = band_high(m, m.terms.terms.band_passive_e9)
+        bands.passive_low = band_low(m, m.terms.terms.band_passive_e9)
+    return bands
+
+
 cdef inline int band_code(Core* e, const Draft* d, Answer* a) noexcept nogil:
-    cdef Market* m = &e.markets[d.contract]
-    cdef int64_t aggressive = m.terms.terms.band_aggressive_e9
-    cdef int64_t passive = m.terms.terms.band_passive_e9
+    cdef Bands* bands = bands_of(&e.markets[d.contract])
     if d.side == 0:
-        a.price_ticks = band_high(m, aggressive)
+        a.price_ticks = bands.aggressive_high
         if d.price_ticks > a.price_ticks:
             return PRICE_ABOVE_LIMIT
-        a.price_ticks = band_low(m, passive)
+        a.price_ticks = bands.passive_low
         if d.price_ticks < a.price_ticks:
             return FAR_AWAY_PRICE
     else:
-        a.price_ticks = band_low(m, aggressive)
+        a.price_ticks = bands.aggressive_low
         if d.price_ticks < a.price_ticks:
             return PRICE_BELOW_LIMIT
-        a.price_ticks = band_high(m, passive)
+        a.price_ticks = bands.passive_high
         if d.price_ticks > a.price_ticks:
             return FAR_AWAY_PRICE
     a.price_ticks = 0
@@ -194,9 +207,9 @@ cdef inline int market_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     if d.order_type == LIMIT:
         return band_code(e, d, a)
     if d.side == 0:
-        d.price_ticks = band_high(m, m.terms.terms.band_aggressive_e9)
+        d.price_ticks = bands_of(m).aggressive_high
     else:
-        d.price_ticks = band_low(m, m.terms.terms.band_aggressive_e9)
+        d.price_ticks = bands_of(m).aggressive_low
     return OK
 
 
@@ -355,23 +368,26 @@ cdef inline int64_t order_margin_growth(Core* e, const Draft* d) noexcept nogil:
     return (sides[0] if sides[0] > sides[1] else sides[1]) - before
 
 
-cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
-    """320 and 306: the reserve has to be there."""
-    cdef Amounts now = amounts(e, e.accounts[d.account].unit)
-    cdef int64_t growth
-    if not d.isolated:
-        growth = order_margin_growth(e, d)
-        if now.free_units - growth >= 0:
-            return OK
-        a.needed_units = growth
-        a.available_units = now.free_units
-        return INSUFFICIENT_BALANCE
+cdef inline int main_money_code(Core* e, const Draft* d, int64_t free, Answer* a) noexcept nogil:
+    """306 of an order of main, whose MB - IM - order margin is `free`."""
+    cdef int64_t growth = order_margin_growth(e, d)
+    if free - growth >= 0:
+        return OK
+    a.needed_units = growth
+    a.available_units = free
+    return INSUFFICIENT_BALANCE
+
+
+cdef inline int block_money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
+    """320 and 306 of an order of a block: its reserve has to be there."""
+    cdef Amounts now
     if d.explicit_units:
         if d.explicit_units < d.amount_units:
             a.needed_units = d.amount_units
             a.available_units = d.explicit_units
             return EXCEEDS_INITIAL_MARGIN
         d.amount_units = d.explicit_units
+    now = amounts(e, e.accounts[d.account].unit)
     a.available_units = free_money(&now)
     if d.amount_units > not_below_zero(a.available_units):
         a.needed_units = d.amount_units
@@ -383,14 +399,18 @@ cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
 cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     """Steps 10 to 12, for an order that raises risk."""
     cdef Market* m = &e.markets[d.contract]
+    cdef int64_t free = 0
     cdef int code = eligibility_code(
         e, d.account, d.contract, d.isolated,
         d.leverage if d.leverage else m.terms.terms.max_leverage,
         (d.explicit_units if d.explicit_units else d.amount_units) if d.isolated else 0)
     if code:
         return code
-    if not d.isolated and compare_initial(e, d.unit) < 0:
-        return ACCOUNT_IN_MARGIN_CALL
+    if not d.isolated:
+        free = free_units(e, d.unit)
+        # Amounts are rounded against the account: who has money left is in no margin call.
+        if free < 0 and compare_initial(e, d.unit) < 0:
+            return ACCOUNT_IN_MARGIN_CALL
     if d.unit == NONE and e.accounts[d.account].block_count >= e.terms.max_blocks_per_account:
         return EXCEEDS_MAX_BLOCKS
     if position_limit_lots(e, d) > m.terms.terms.max_position_lots:
@@ -398,7 +418,7 @@ cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
         return EXCEEDS_MAX_POSITION
     if exceeds_notional(e, d, a):
         return EXCEEDS_ACCOUNT_NOTIONAL
-    return money_code(e, d, a)
+    return block_money_code(e, d, a) if d.isolated else main_money_code(e, d, free, a)
 
 
 # ---- room and place (step 13) -------------------------------------------------------------------

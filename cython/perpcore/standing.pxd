@@ -284,6 +284,29 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     return a
 
 
+cdef inline int64_t free_units(Core* e, uint32_t u) noexcept nogil:
+    """amounts().free_units of a main account alone: what its orders are checked against."""
+    cdef int64_t value = usdc_value(e, e.accounts[e.units[u].account].usdc_units)
+    cdef int64_t free = sub64(sub64(add64(e.units[u].cash_units, value), haircut(e, value)),
+                              order_margin(e, u))
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    cdef int64_t n
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if leg.qty_lots == 0:
+            continue
+        m = &e.markets[leg.contract]
+        n = notional(m, leg.qty_lots)
+        free = add64(free, position_upnl(m, leg.qty_lots, leg.cost_units))
+        free = sub64(free, rate_ceil(
+            n, margin_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage)))
+        free = sub64(free, rate_ceil(n, m.terms.rates.fee_reserve))
+    return free
+
+
 cdef inline int64_t free_money(const Amounts* a) noexcept nogil:
     """MB - IM - order margin, at most what main's collateral gives as USD; may be negative (C2)."""
     return a.free_units if a.free_units < a.payable_units else a.payable_units

@@ -160,9 +160,19 @@ cdef struct Header:
     int64_t inventory_cash_units
     uint64_t residual[2]         # running L1, modulo 2^64
 
+# Furthest order prices from one mark (O4): kept, as every order asks and a mark seldom changes.
+# They follow from the mark and the terms alone, so that no undo has to restore them.
+cdef struct Bands:
+    int64_t mark_ticks           # they are for this mark; 0: for none yet
+    int64_t aggressive_high
+    int64_t aggressive_low
+    int64_t passive_high
+    int64_t passive_low
+
 cdef struct Market:
     Contract terms
     Live live
+    Bands bands
     Book book
     PriceMap longs               # mirrored: key = max_mark - mark
     PriceMap shorts
