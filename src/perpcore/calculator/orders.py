@@ -1,0 +1,73 @@
+"""Margin of resting orders where a position covers what only reduces it (Vega's isolated mode).
+
+The venue's own reserve, with fees and price loss, is `perpcore.margin.MarginTerms.order_reserve`
+(C3); this is the plain form: price x size x rate, the larger side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from perpcore.calculator.numbers import Number, exact, sign_of
+
+#: (side, quantity, limit price)
+Order = tuple[str | int, Number, Number]
+
+
+def order_margin(
+    position: Number,
+    orders: Sequence[Order],
+    rate: Number,
+    *,
+    contract_size: Number = 1,
+    worst_price: Number = 0,
+    reducing_free: bool = True,
+) -> Fraction:
+    """The larger of what the buy orders and the sell orders need.
+
+    By side: sum over its orders of the lots that can raise risk x max(price, worst_price), x rate
+    x contract size. Lots that the position covers need nothing: the orders that trade first (buys
+    from the highest price down, sells from the lowest up) are covered first.
+
+    Parameters: `position` signed; `rate` the margin factor (1 / leverage); `worst_price` the price
+    at which an auction may fill, 0 outside one; `reducing_free=False` lets every lot count.
+    Exact; Vega rounds it down to a whole unit (`to_step(..., 1, "down")`).
+    Source: vegaprotocol/specs 0019-MCAL, core/risk/isolated_margin_test.go.
+
+    >>> book = [("sell", 10, 20), ("buy", 10, 50), ("sell", 20, 40), ("buy", 20, 40)]
+    >>> order_margin(-4, book, "0.5", contract_size="0.1")
+    Fraction(55, 1)
+    """
+    held, low = exact(position, "position"), exact(worst_price, "worst_price")
+    sides: dict[Fraction, list[tuple[Fraction, Fraction]]] = {Fraction(1): [], Fraction(-1): []}
+    for side, qty, price in orders:
+        sides[sign_of(side)].append((exact(price, "price"), exact(qty, "qty")))
+    needs = []
+    for sign, resting in sides.items():
+        covered = max(Fraction(0), -sign * held) if reducing_free else Fraction(0)
+        value = Fraction(0)
+        for price, qty in sorted(resting, key=lambda order: -sign * order[0]):
+            free = min(covered, qty)
+            covered -= free
+            value += (qty - free) * max(price, low)
+        needs.append(value)
+    return max(needs) * exact(rate, "rate") * exact(contract_size, "contract_size")
+
+
+def isolated_transfer(
+    position: Number,
+    average_entry: Number,
+    rate: Number,
+    *,
+    margin_balance: Number = 0,
+    contract_size: Number = 1,
+) -> Fraction:
+    """What moves into a position's own margin when it becomes isolated, or its rate changes:
+    |position| x average entry x contract size x rate - what it has. Below 0 it comes back.
+
+    Exact. Source: vegaprotocol/vega core/risk, switching to isolated margin.
+    """
+    size = abs(exact(position, "position")) * exact(contract_size, "contract_size")
+    need = size * exact(average_entry, "average_entry") * exact(rate, "rate")
+    return need - exact(margin_balance, "margin_balance")
