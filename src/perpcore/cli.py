@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from perpcore.prices import InputError, bundled_prices, load_prices, utc_minute
-from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario
+from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario, off_range
 
 if TYPE_CHECKING:
     from perpcore.drive import Run
@@ -85,8 +85,11 @@ def cascade(
         from perpcore.report import check_out
 
         check_out(out)
-    path = bundled_prices() if prices_file is None else load_prices(prices_file)
-    scenario = Scenario(traders=traders, seed=seed, fund_usd=fund, contract=CONTRACTS[symbol])
+    contract = CONTRACTS[symbol]
+    path = bundled_prices() if prices_file is None else load_prices(
+        prices_file, lambda price: off_range(contract, price)
+    )
+    scenario = Scenario(traders=traders, seed=seed, fund_usd=fund, contract=contract)
     started = time.perf_counter()
     run = _drive(console, scenario, path)
     from perpcore.statistics import summarize
@@ -168,12 +171,12 @@ def _headline(run: Run, s: Statistics, seconds: float) -> Table:
 
 def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     """(name, value) of each headline figure; the report and the terminal show the same ones."""
-    tick = float(run.scenario.contract.mark_tick)
+    price = run.scenario.contract.price_text
     fund, sessions, found = s.fund, s.sessions, s.liquidations
     isolated = int(found.isolated.sum())
     rows = [
-        ("Index low", f"{s.index_low[0] * tick:,.2f} USD at {utc_minute(s.index_low[1])} "
-         f"(mark {s.mark_low[0] * tick:,.2f})"),
+        ("Index low", f"{price(s.index_low[0])} USD at {utc_minute(s.index_low[1])}; lowest mark "
+         f"{price(s.mark_low[0])} USD"),
         ("Liquidations", f"{count(len(found.minute), 'unit')} ({isolated:,} isolated, "
          f"{len(found.minute) - isolated:,} cross), {usd(int(found.notional_units.sum()))}"),
         ("Taken over by the fund", f"{count(int((found.taken_units > 0).sum()), 'unit')}, "
@@ -188,7 +191,7 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
             ("Worst cascade", f"{worst.last - worst.first + 1} minutes from "
              f"{utc_minute(worst.start_ns)}: {count(worst.liquidations, 'unit')}, "
              f"{usd(worst.notional_units)}, {count(worst.waves_max, 'wave')} in a minute, index "
-             f"{fall:+.2%}, mark up to {worst.gap_ticks * tick:+,.0f} USD off the index")
+             f"{fall:+.2%}, mark up to {price(worst.gap_ticks, '+')} USD off the index")
         )
     rows += [
         ("Insurance fund", f"start {usd(fund.start_units)}, minimum {usd(fund.minimum_units)} "
@@ -239,7 +242,6 @@ def _leverage_table(s: Statistics) -> Table:
 
 
 def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
-    tick = float(run.scenario.contract.mark_tick)
     table = _table(
         f"\nThe {count} hours with the most liquidated", "hour (UTC)", "isolated", "cross",
         "book, M USD", "fund, M USD", "mark low", "waves",
@@ -250,7 +252,7 @@ def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
             table.add_row(
                 utc_minute(row.start_ns), f"{row.isolated:,}", f"{row.cross:,}",
                 millions(row.book_units), millions(row.taken_units),
-                f"{row.mark_low_ticks * tick:,.0f}", f"{row.waves_max}",
+                run.scenario.contract.price_text(row.mark_low_ticks), f"{row.waves_max}",
             )
     return table
 

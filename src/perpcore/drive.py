@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perpcore.codes import (
     Code,
     Currency,
@@ -29,7 +30,6 @@ from perpcore.codes import (
     Side,
     TimeInForce,
 )
-
 from perpcore.prices import MINUTE_NS, PricePath
 from perpcore.records import COMMAND, EVENT
 from perpcore.scenario import (
@@ -84,6 +84,16 @@ _PROFILE = (
     | 1 << 48
 )
 _ADMIN_KEY = 0x5EED
+# As plain numbers: they are looked up hundreds of thousands of times in a run.
+_BUY, _SELL = int(Side.BUY), int(Side.SELL)
+_FILL, _TAKEN_OVER, _BALANCE = (
+    int(EventKind.FILL), int(EventKind.TAKEN_OVER), int(EventKind.BALANCE)
+)
+_BLOCK_OPEN, _LIQUIDATED, _REJECT = (
+    int(EventKind.BLOCK_OPEN), int(EventKind.LIQUIDATED), int(EventKind.REJECT)
+)
+_KINDS = max(EventKind) + 1
+_MAIN_USD, _EXCEEDS_WITHDRAWABLE = int(Ledger.MAIN_USD), int(Code.EXCEEDS_WITHDRAWABLE)
 _COMMAND_BYTES = f"V{COMMAND.itemsize}"
 _OUT_EVENTS = 1 << 17
 
@@ -135,6 +145,17 @@ class Tape:
     waves: Ints
     open_interest_lots: Ints
     open_positions: Ints
+    _picked: dict[int, NDArray[np.void]] = field(default_factory=dict, init=False, repr=False)
+    _picked_from: NDArray[np.void] | None = field(default=None, init=False, repr=False)
+
+    def of_kind(self, kind: int) -> NDArray[np.void]:
+        """The events of one kind, in their order; picked out once for all who ask."""
+        if self._picked_from is not self.events:
+            self._picked, self._picked_from = {}, self.events
+            self._kinds = np.ascontiguousarray(self.events["kind"])
+        if kind not in self._picked:
+            self._picked[kind] = self.events[self._kinds == kind]
+        return self._picked[kind]
 
 
 @dataclass
@@ -172,11 +193,13 @@ class Drive:
         self.scenario = scenario
         self.path = path
         contract = scenario.contract
-        terms = scenario.contract_terms()
         self.k = contract.marks_per_tick
         self.v = contract.value_units
-        max_ticks = int(terms["max_price_ticks"][0]) * self.k
+        max_ticks = contract.max_price_ticks * self.k
         self.index, self.rounded = path.mark_ticks(contract.mark_tick, max_ticks)
+        terms = scenario.contract_terms(int(self.index[0]))
+        self.max_position_lots = int(terms["max_position_lots"][0])
+        self.max_order_lots = int(terms["max_order_lots"][0])
         self.fee_e9 = int(2 * terms["taker_fee_e9"][0] + terms["liquidation_fee_e9"][0])
         self.population = draw_population(scenario, len(path))
         self.engine = Engine(scenario.venue_terms(), _ADMIN_KEY)
@@ -229,22 +252,28 @@ class Drive:
                 return
 
     def _fold(self, events: NDArray[np.void]) -> None:
-        kind = events["kind"]
-        fills = events[kind == EventKind.FILL]
-        if len(fills):
+        """Bring the traders' view up to date: positions, main cash, blocks, refused withdrawals."""
+        # A copy side by side: each comparison below would stride over whole events otherwise.
+        kind = np.ascontiguousarray(events["kind"])
+        counts = np.bincount(kind, minlength=_KINDS)
+        if counts[_FILL]:
+            fills = events[kind == _FILL]
             self.last = int(fills["price_ticks"][-1]) * self.k
-            bought = fills["flags"] >> 4 == Side.BUY
+            bought = fills["flags"] >> 4 == _BUY
             self._move(fills, np.where(bought, fills["qty_lots"], -fills["qty_lots"]))
-        taken = events[kind == EventKind.TAKEN_OVER]
-        if len(taken):
+        if counts[_TAKEN_OVER]:
+            taken = events[kind == _TAKEN_OVER]
             self._move(taken, -taken["qty_lots"])
-        balances = events[(kind == EventKind.BALANCE) & (events["ledger"] == Ledger.MAIN_USD)]
-        self.main_units[balances["account"]] = balances["balance_units"]
-        opened = events[kind == EventKind.BLOCK_OPEN]
-        self.isolation_id[self.population.isolated_of[opened["account"]]] = opened["isolation_id"]
-        self.liquidations += int(np.count_nonzero(kind == EventKind.LIQUIDATED))
-        refused = events[(kind == EventKind.REJECT) & (events["code"] == Code.EXCEEDS_WITHDRAWABLE)]
-        if len(refused):
+        if counts[_BALANCE]:
+            balances = events[(kind == _BALANCE) & (events["ledger"] == _MAIN_USD)]
+            self.main_units[balances["account"]] = balances["balance_units"]
+        if counts[_BLOCK_OPEN]:
+            opened = events[kind == _BLOCK_OPEN]
+            strategy = self.population.isolated_of[opened["account"]]
+            self.isolation_id[strategy] = opened["isolation_id"]
+        self.liquidations += int(counts[_LIQUIDATED])
+        if counts[_REJECT]:
+            refused = events[(kind == _REJECT) & (events["code"] == _EXCEEDS_WITHDRAWABLE)]
             self.withdraw_minute[refused["account"]] = self._session_end() + 1
 
     def _move(self, events: NDArray[np.void], lots: Ints) -> None:
@@ -302,9 +331,9 @@ class Drive:
         # One percent in five minutes makes quotes three times as wide and a third as deep.
         widen = min(600, 100 + 2 * (abs(index - before) * 10_000 // before))
         depth_lots = self._lots_of(MAKER_DEPTH_USD * self.scenario.traders) // MAKERS
-        full_lots = max(1, self._lots_of(
+        full_lots = min(max(1, self._lots_of(
             MAKER_CAPITAL_USD * MAKER_INVENTORY_MULTIPLE * self.scenario.traders
-        ))
+        )), self.max_position_lots * 9 // 10)
         tilt = np.clip(self.maker_lots * 10_000 // full_lots, -10_000, 10_000)
         fair = index - index * SKEW_E4 * tilt // 100_000_000
         away = np.array([distance for distance, _ in QUOTE_LEVELS], np.int64)
@@ -312,10 +341,10 @@ class Drive:
         jitter = self.rng.integers(80, 121, (2, MAKERS, len(away)))
         accounts = np.repeat(np.arange(MAKERS) + self.scenario.traders, len(away))
         blocks = [commands(MAKERS, Kind.CANCEL_ALL, now, account=accounts[:: len(away)])]
-        for i, (side, sign) in enumerate(((Side.BUY, 1), (Side.SELL, -1))):
+        for i, (side, sign) in enumerate(((_BUY, 1), (_SELL, -1))):
             room = 10_000 - np.maximum(sign * tilt, 0)
             lots = depth_lots * share[None, :] * jitter[i] // (100 * widen)
-            lots = (lots * room[:, None] // 10_000).ravel()
+            lots = np.minimum(lots * room[:, None] // 10_000, self.max_order_lots).ravel()
             ticks = fair[:, None] - sign * (index * away[None, :] * widen // 1_000_000)
             price = self._to_price(ticks.ravel(), side)
             some = lots > 0
@@ -328,7 +357,7 @@ class Drive:
 
     def _to_price(self, mark_ticks: Ints, side: Any) -> Ints:
         """Order prices from mark ticks: a buyer's rounded down, a seller's up, both passive."""
-        buy = np.asarray(side) == Side.BUY
+        buy = np.asarray(side) == _BUY
         return np.where(buy, mark_ticks // self.k, -(-mark_ticks // self.k))
 
     @staticmethod
@@ -366,15 +395,15 @@ class Drive:
         enough = stake >= STAKE_MIN_USD * USD
         self.next_minute[s[~enough]] = np.iinfo(np.int64).max
         s, account, stake = s[enough], account[enough], stake[enough]
-        side = np.where(people.long[s, self.trip[s]], Side.BUY, Side.SELL)
+        side = np.where(people.long[s, self.trip[s]], _BUY, _SELL)
         slip = self.mark * SLIP_E4 // 10_000
-        limit = np.where(side == Side.BUY, self.mark + slip, self.mark - slip)
+        limit = np.where(side == _BUY, self.mark + slip, self.mark - slip)
         lot_units = np.maximum(limit, self.mark) * self.v
         # Need of a lot (SPEC C3), rounded up: margin, both fees, the fee reserve and the slip.
         need = lot_units // people.leverage[s] + lot_units * self.fee_e9 // E9 + slip * self.v + 4
         lots = np.minimum(stake // need, self._lots_of(NOTIONAL_MAX_USD))
         # What cannot be opened now is tried again, a little later.
-        self.next_minute[s] = minute + 1 + people.wait_minutes[s, self.trip[s]] // 20
+        self.next_minute[s] = minute + 1 + people.wait_minutes[s, self.trip[s]] // 5
         some = lots > 0
         s, isolated = s[some], people.isolated[s[some]]
         return self._limit(
@@ -404,7 +433,7 @@ class Drive:
         """Resting orders that would add to a cross position at a better price."""
         self.laddered[s] = True
         long = self.lots[s] > 0
-        side = np.where(long, Side.BUY, Side.SELL)
+        side = np.where(long, _BUY, _SELL)
         lots = np.maximum(np.abs(self.lots[s]) // 6, 1)
         blocks = []
         for distance in LADDER_E4:

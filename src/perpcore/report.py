@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from perpcore.codes import Code, EventKind
 
+from perpcore.codes import Code, EventKind
 from perpcore.drive import BASIS_PARTS, MARK_BOUND_E4, Run, Tape
 from perpcore.prices import InputError
 from perpcore.scenario import LEVERAGE_WEIGHTS
@@ -97,7 +97,11 @@ def write_events(file: Path, tape: Tape) -> None:
         ),
     }
     columns |= {name: pa.array(np.ascontiguousarray(events[name])) for name in names}
-    parquet.write_table(pa.table(columns), file, compression="zstd", compression_level=1)
+    # Dictionaries where values repeat; on the others they only cost time.
+    repeating = ["time", "kind_name", "account", "contract", "kind", "reason", "ledger", "flags"]
+    parquet.write_table(
+        pa.table(columns), file, compression="zstd", compression_level=1, use_dictionary=repeating
+    )
 
 
 def usd_text(units: int) -> str:
