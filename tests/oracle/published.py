@@ -19,7 +19,7 @@ DATA = Path(os.environ.get("PERPCORE_ORACLES") or Path(__file__).parent / "data"
 MATCHING = "matching.json"
 FILES = (
     "venue_examples.json", "liquidation_prices.json", "bankruptcy_dydx.json",
-    "insurance_deleveraging.json", "margin_pnl_funding.json", MATCHING,
+    "insurance_deleveraging.json", "margin_pnl_funding.json", "more_published.json", MATCHING,
 )  # fmt: skip
 
 

@@ -360,6 +360,23 @@ def test_what_moves_to_isolated_margin_may_come_back():
     assert calc.isolated_transfer(1, 1000, "0.1", margin_balance=150) == -50
 
 
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(0, 10**4), st.data())
+def test_margin_moves_with_trades_in_proportion_to_what_they_close(held, price, balance, data):
+    """At the mark, nothing has been lost or won; what is closed takes its part of the margin."""
+    closed = data.draw(st.integers(1, held))
+    moved = {
+        sign: calc.transfer_on_trades(
+            sign * held, [(-sign * closed, price)], "0.1", margin_balance=balance, mark=price
+        )
+        for sign in (1, -1)
+    }
+    assert moved[1] == moved[-1] == -(balance * closed // held)
+    turned = calc.transfer_on_trades(held, [(-held - 3, price)], "0.1", margin_balance=balance)
+    assert turned == 3 * price // 10 - balance
+    grown = calc.transfer_on_trades(held, [(3, price)], "0.1", margin_balance=balance)
+    assert grown == 3 * price // 10
+
+
 # ---- the fund
 
 
@@ -571,6 +588,8 @@ def test_arrays_of_any_dtype_are_broadcast_and_stay_exact():
             ValueError,
             "outside",
         ),
+        (lambda: calc.transfer_on_trades(1, [], 1), ValueError, "trades: give at least one"),
+        (lambda: calc.transfer_on_trades(1, [(1, 1), (-2, 1)], 1), ValueError, "all of one sign"),
         (lambda: calc.pro_rata_share(1, 1, 0), ValueError, "total_profit: 0"),
         (lambda: BRACKETS["BTC/USDT:USDT"].rate(-1), ValueError, "notional: -1"),
         (

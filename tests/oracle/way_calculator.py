@@ -184,6 +184,14 @@ def transfer(i: Inputs) -> Fraction:
     return moved - number(first(i, "order_margin_balance"))
 
 
+def on_trades(i: Inputs) -> Fraction:
+    return calc.transfer_on_trades(
+        i["position"], [tuple(trade) for trade in i["trades"]], i["margin_factor"],
+        margin_balance=first(i, "margin_balance"), mark=first(i, "mark"),
+        contract_size=first(i, "contract_size", default=1),
+    )  # fmt: skip
+
+
 def tiered(case: dict[str, Any]) -> Any:
     i, wanted = case["inputs"], case["expected"]
     table = calc.Brackets(first(i, "tiers", "brackets"))
@@ -378,6 +386,7 @@ KINDS: dict[str, Way] = {
     "isolated_order_margin": of_inputs(order_margin),
     "isolated_order_margin_auction": of_inputs(order_margin),
     "transfer_when_switching_to_isolated": of_inputs(transfer),
+    "transfer_on_trades": of_inputs(on_trades),
     "tiered_maintenance": tiered,
     "bankruptcy_notional": bankruptcy_notional,
     "liquidation_order_price": order_price,

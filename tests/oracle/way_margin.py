@@ -99,7 +99,7 @@ def threshold(i: dict[str, Any], cash: Decimal, mmr: Any, taker: Any = 0) -> tup
     lots, cost = desk.lots(quantity), desk.cost(quantity, entry)
     mark = desk.terms.liquidation_mark(units(cash), lots, cost)
     if mark is None:
-        return desk, Decimal(0)
+        raise OffGrid("no mark above 0 liquidates it")
     inside = mark + 1 if lots > 0 else mark - 1
     assert desk.terms.is_below_maintenance(units(cash), lots, cost, mark)
     assert not desk.terms.is_below_maintenance(units(cash), lots, cost, inside)

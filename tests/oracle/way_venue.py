@@ -14,7 +14,7 @@ from math import gcd
 from typing import Any
 
 import pytest
-from published import Excluded, Found, Way
+from published import Excluded, Found, OffGrid, Way
 
 from perpcore import Account, Admin, Block, Contract, Venue
 from perpcore.amounts import from_units
@@ -523,7 +523,7 @@ def block_price(case: dict[str, Any]) -> Found:
         return Found(block.bankruptcy_price or 0, tick)
     price = block.liquidation_price
     if price is None:
-        return Found(0, tick)
+        raise OffGrid("no mark above 0 liquidates it")
     admin.mark(PERP, price + tick if i["side"] == "long" else price - tick)
     assert block.state == "OPEN"
     admin.mark(PERP, price)

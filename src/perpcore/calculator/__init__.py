@@ -40,7 +40,7 @@ from perpcore.calculator.models import (
     size_from_margin,
 )
 from perpcore.calculator.numbers import exact, to_count, to_float, to_step, to_text
-from perpcore.calculator.orders import isolated_transfer, order_margin
+from perpcore.calculator.orders import isolated_transfer, order_margin, transfer_on_trades
 from perpcore.calculator.pnl import (
     Position,
     close_value,
@@ -99,5 +99,6 @@ __all__ = [
     "to_step",
     "to_text",
     "trade_fee",
+    "transfer_on_trades",
     "unrealized_pnl",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import floor
 
 from perpcore.calculator.numbers import Number, exact, sign_of
 
@@ -71,3 +72,51 @@ def isolated_transfer(
     size = abs(exact(position, "position")) * exact(contract_size, "contract_size")
     need = size * exact(average_entry, "average_entry") * exact(rate, "rate")
     return need - exact(margin_balance, "margin_balance")
+
+
+def transfer_on_trades(
+    position: Number,
+    trades: Sequence[tuple[Number, Number]],
+    rate: Number,
+    *,
+    margin_balance: Number = 0,
+    mark: Number = 0,
+    contract_size: Number = 1,
+) -> Fraction:
+    """What moves into an isolated position's margin with trades that change it; below 0 it leaves.
+
+    - It grows: sum of size x price, x contract size x rate.
+    - It shrinks: the closed part of what the margin would be if all of it were closed at the
+      trades' average price, |closed| / |position| x (balance + (average - mark) x |position| x
+      contract size), leaves.
+    - It turns: the balance leaves, and what the trades open beyond 0 is margined anew.
+
+    Each amount is rounded down to a whole unit, and so is the average price: Vega counts so.
+
+    Parameters: `position` before the trades, signed; `trades` (signed size, price), all of one
+    sign, in order; `mark` only matters when it shrinks.
+    Raises ValueError for trades of both signs or none.
+    Source: vegaprotocol/vega core/risk, isolated margin on a change of position.
+
+    >>> transfer_on_trades(20, [(-5, 12), (-10, 10)], "0.5", margin_balance=40, mark=12,
+    ...                    contract_size="0.1")
+    Fraction(-27, 1)
+    """
+    held, scale = exact(position, "position"), exact(contract_size, "contract_size")
+    factor, balance = exact(rate, "rate"), exact(margin_balance, "margin_balance")
+    made = [(exact(size, "size"), exact(price, "price")) for size, price in trades]
+    change = sum((size for size, _ in made), Fraction(0))
+    if not made or any(size * change <= 0 for size, _ in made):
+        raise ValueError("trades: give at least one, all of one sign")
+    if held * change >= 0:
+        return Fraction(floor(sum(abs(size) * price for size, price in made) * scale * factor))
+    if abs(change) <= abs(held):
+        average = floor(sum(size * price for size, price in made) / change)
+        whole = floor(balance + (average - exact(mark, "mark")) * abs(held) * scale)
+        return -Fraction(floor(whole * abs(change) / abs(held)))
+    left, opened = abs(held), Fraction(0)
+    for size, price in made:
+        closed = min(left, abs(size))
+        left -= closed
+        opened += (abs(size) - closed) * price
+    return floor(opened * scale * factor) - balance
