@@ -446,7 +446,7 @@ def test_a_pool_pays_what_it_has():
     assert calc.cover(5, 3) == calc.Cover(Fraction(3), Fraction(2), Fraction(0))
     assert calc.cover(-5, 3) == calc.Cover(Fraction(0), Fraction(-5), Fraction(3))
     assert [calc.can_absorb(5, delta) for delta in (1, -5, -6)] == [True, True, False]
-    assert calc.can_absorb(-5, 1)
+    assert [calc.can_absorb(-5, delta) for delta in (-1, 0, 1)] == [False, True, True]
     with pytest.raises(ValueError, match="below 0"):
         calc.cover(5, -1)
 
