@@ -5,6 +5,7 @@ Every error that a user can cause ends in one line on stderr and exit code 2.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def whole_number(low: int, high: int, example: int, unit: str = "") -> Callback:
 
     def convert(_: click.Context, param: click.Parameter, value: str) -> int:
         text = value.replace(",", "").replace("_", "")
-        if text.lstrip("-").isdecimal() and low <= int(text) <= high:
+        if re.fullmatch(r"\d{1,30}", text) and low <= int(text) <= high:
             return int(text)
         of_unit = f" of {unit}" if unit else ""
         raise InputError(
@@ -65,7 +66,7 @@ def cli() -> None:
               "Feather with a time and a close column. Default: BTC, 2022-01-20 to 24 (bundled).")
 @click.option("--contract", "symbol", callback=contract_symbol, default="BTCUSD-PERP",
               metavar="SYMBOL", show_default=True, help="Contract that the prices belong to.")
-@click.option("--traders", callback=whole_number(1, 1_000_000, 20_000), default="20000",
+@click.option("--traders", callback=whole_number(1, 200_000, 20_000), default="20000",
               metavar="N", show_default=True,
               help="Number of traders; makers' capital and depth go with it.")
 @click.option("--seed", callback=whole_number(0, 2**63 - 1, 7), default="7", metavar="N",
@@ -80,6 +81,9 @@ def cascade(
 ) -> None:
     """Drive a venue through a crash: liquidations, insurance fund, socialized loss."""
     console = Console()
+    for option, named in (("--prices", prices_file), ("--out", out_dir)):
+        if named is not None and not named.strip():
+            raise InputError(option, "names nothing", _SEE_HELP)
     out = Path(out_dir) if out_dir is not None else None
     if out is not None:
         from perpcore.report import check_out
@@ -186,12 +190,12 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     ]
     worst = s.cascade
     if worst is not None:
-        fall = worst.index_low_ticks / worst.index_before_ticks - 1
+        moved = worst.index_far_ticks / worst.index_before_ticks - 1
         rows.append(
             ("Worst cascade", f"{worst.last - worst.first + 1} minutes from "
              f"{utc_minute(worst.start_ns)}: {count(worst.liquidations, 'unit')}, "
              f"{usd(worst.notional_units)}, {count(worst.waves_max, 'wave')} in a minute, index "
-             f"{fall:+.2%}, mark up to {price(worst.gap_ticks, '+')} USD off the index")
+             f"{moved:+.2%}, mark up to {price(worst.gap_ticks, '+')} USD off the index")
         )
     rows += [
         ("Insurance fund", f"start {usd(fund.start_units)}, minimum {usd(fund.minimum_units)} "

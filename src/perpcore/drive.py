@@ -183,6 +183,16 @@ class _Record:
     rows: list[tuple[int, ...]] = field(default_factory=list)
     levels: list[tuple[int, Ints]] = field(default_factory=list)
 
+    def join(self) -> NDArray[np.void]:
+        """All events in one array; each chunk is given up as it is copied, to save memory."""
+        events = np.empty(sum(len(chunk) for chunk in self.chunks), EVENT)
+        end = len(events)
+        while self.chunks:
+            chunk = self.chunks.pop()
+            events[end - len(chunk) : end] = chunk
+            end -= len(chunk)
+        return events
+
 
 class Drive:
     """One venue and its traders, moved minute by minute along a path."""
@@ -336,16 +346,18 @@ class Drive:
         )), self.max_position_lots * 9 // 10)
         tilt = np.clip(self.maker_lots * 10_000 // full_lots, -10_000, 10_000)
         fair = index - index * SKEW_E4 * tilt // 100_000_000
-        away = np.array([distance for distance, _ in QUOTE_LEVELS], np.int64)
+        away = np.array([e4 for e4, _ in QUOTE_LEVELS], np.int64)
         share = np.array([weight for _, weight in QUOTE_LEVELS], np.int64)
         jitter = self.rng.integers(80, 121, (2, MAKERS, len(away)))
         accounts = np.repeat(np.arange(MAKERS) + self.scenario.traders, len(away))
         blocks = [commands(MAKERS, Kind.CANCEL_ALL, now, account=accounts[:: len(away)])]
+        # On a coarse grid too a maker's two sides stay apart.
+        distance = np.maximum(index * away * widen // 1_000_000, 1)
         for i, (side, sign) in enumerate(((_BUY, 1), (_SELL, -1))):
             room = 10_000 - np.maximum(sign * tilt, 0)
             lots = depth_lots * share[None, :] * jitter[i] // (100 * widen)
             lots = np.minimum(lots * room[:, None] // 10_000, self.max_order_lots).ravel()
-            ticks = fair[:, None] - sign * (index * away[None, :] * widen // 1_000_000)
+            ticks = fair[:, None] - sign * distance[None, :]
             price = self._to_price(ticks.ravel(), side)
             some = lots > 0
             blocks.append(self._limit(now, accounts[some], side, price[some], lots[some]))
@@ -564,7 +576,7 @@ class Drive:
         # The last session is settled too, so that every profit and loss is in a balance.
         self._settle_session(int(self.path.timestamps_ns[-1]) + MINUTE_NS - 1)
         rows = np.array(self.record.rows, np.int64).T
-        events = np.concatenate(self.record.chunks)
+        events = self.record.join()
         engine = self.engine
         return Run(
             scenario=self.scenario,

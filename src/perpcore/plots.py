@@ -148,12 +148,15 @@ def _path_start(run: Run) -> int:
 
 def _fund_figure(run: Run, s: Statistics) -> go.Figure:
     minute, balance = s.fund_series
-    # The last balance of each minute; the lowest point has a marker of its own.
-    last = np.flatnonzero(np.append(np.diff(minute) > 0, True))
+    # Of each minute the lowest balance and the last one.
+    first = np.flatnonzero(np.append(True, np.diff(minute) > 0))
+    last = np.append(first[1:], len(minute)) - 1
+    shown = np.column_stack([np.minimum.reduceat(balance, first), balance[last]]).ravel()
+    moments = np.repeat(_times(run.tape.timestamps_ns[minute[last]]), 2)
     scale, unit = _scale(int(np.abs(balance).max()))
     figure = go.Figure()
     figure.add_scatter(
-        x=_times(run.tape.timestamps_ns[minute[last]]), y=balance[last] / scale, mode="lines",
+        x=moments, y=shown / scale, mode="lines",
         line={"color": GREEN, "width": 1.8, "shape": "hv"}, showlegend=False,
         hovertemplate="%{x|%d %b %H:%M}<br>%{y:,.3f} " + unit + "<extra></extra>",
     )

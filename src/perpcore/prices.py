@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -148,11 +149,10 @@ def _column(where: str, names: Iterable[str], wanted: tuple[str, ...], what: str
         if name in found:
             return found[name]
     have = ", ".join(repr(name) for name in found) or "none"
-    raise InputError(
-        where,
-        f"no {what} column (found {have})",
-        f"name one of its columns {', '.join(wanted[:-1])} or {wanted[-1]}",
-    )
+    cure = f"name one of its columns {', '.join(wanted[:-1])} or {wanted[-1]}"
+    if any(name.replace(".", "").isdecimal() for name in found):
+        cure = f"write a header above the first row: {wanted[0]} for the {what}"
+    raise InputError(where, f"no {what} column (found {have})", cure)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any, Any]]:
@@ -238,8 +238,10 @@ def _checked(path: Path, rows: Iterator[tuple[int, Any, Any]], judge: Judge) -> 
     for row, raw_time, raw_price in rows:
         where = f"{path}: row {row}"
         time = _timestamp_ns(where, raw_time)
+        if times and time - times[-1] > MINUTE_NS:
+            raise _gap_or_disorder(path, where, times, time, rows)
         if times:
-            _check_step(where, times[-1], time, len(times) == 1)
+            _check_step(where, times[-1], time)
         times.append(time)
         price = _price(where, raw_price)
         wrong = judge(price)
@@ -252,7 +254,8 @@ def _checked(path: Path, rows: Iterator[tuple[int, Any, Any]], judge: Judge) -> 
     return PricePath(path.name, np.array(times, np.int64), tuple(prices))
 
 
-def _check_step(where: str, before: int, now: int, first: bool) -> None:
+def _check_step(where: str, before: int, now: int) -> None:
+    """Refuse a time that is not after the one before it by a minute; gaps are told elsewhere."""
     step = now - before
     if step == MINUTE_NS:
         return
@@ -261,19 +264,39 @@ def _check_step(where: str, before: int, now: int, first: bool) -> None:
     elif step < 0:
         problem = f"time {utc_minute(now)} comes after {utc_minute(before)}"
         cure = "sort the file by time"
-    elif step < MINUTE_NS:
+    else:
         problem = f"is {step / 1e9:g} s after the row before it"
         cure = "give one row a minute"
-    else:
-        missing = step // MINUTE_NS - (step % MINUTE_NS == 0)
-        minutes = "minute is" if missing == 1 else "minutes are"
-        between = f"{utc_minute(before)} and {utc_minute(now)}"
-        problem = f"{missing:,} {minutes} missing between {between}"
-        cure = "fill the gap, or give the part before or after it"
-        if first and step % MINUTE_NS == 0:
-            apart = f"{step // MINUTE_NS:,} minutes"
-            cure = f"fill the gap, or export one-minute prices if all rows are {apart} apart"
     raise InputError(where, problem, cure)
+
+
+def _gap_or_disorder(
+    path: Path, where: str, times: list[int], now: int, rest: Iterator[tuple[int, Any, Any]]
+) -> InputError:
+    """The error for a row that comes too late: rows are missing, or one of them stands below."""
+    before, step = times[-1], now - times[-1]
+    try:
+        for row, raw_time, _ in rest:
+            time = _timestamp_ns(f"{path}: row {row}", raw_time)
+            if before < time < now:
+                return InputError(
+                    f"{path}: row {row}",
+                    f"time {utc_minute(time)} comes after {utc_minute(now)}",
+                    "sort the file by time",
+                )
+    except InputError:
+        pass  # The gap comes first, whatever is wrong below it.
+    missing = step // MINUTE_NS - (step % MINUTE_NS == 0)
+    minutes = "minute is" if missing == 1 else "minutes are"
+    cure = "fill the gap, or give the part before or after it"
+    if len(times) == 1 and step % MINUTE_NS == 0:
+        apart = f"{step // MINUTE_NS:,} minutes"
+        cure = f"fill the gap, or export one-minute prices if all rows are {apart} apart"
+    return InputError(
+        where,
+        f"{missing:,} {minutes} missing between {utc_minute(before)} and {utc_minute(now)}",
+        cure,
+    )
 
 
 def _timestamp_ns(where: str, raw: Any) -> int:
@@ -281,7 +304,7 @@ def _timestamp_ns(where: str, raw: Any) -> int:
         return _in_years(where, int(raw))
     if isinstance(raw, str):
         raw = raw.strip()
-        if raw.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?\d{1,30}", raw):
             raw = int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         return _in_years(where, raw * _epoch_factor(raw))

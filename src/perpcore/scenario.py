@@ -134,13 +134,13 @@ def off_range(contract: Contract, price: Decimal) -> tuple[str, str] | None:
     if contract.price_low <= price <= contract.price_high:
         return None
     problem = (
-        f"price {price} is outside {contract.symbol}'s {contract.price_low:f} to "
-        f"{contract.price_high:f} USD (tick {contract.tick})"
+        f"price {price} is outside {contract.symbol}'s {contract.price_low.normalize():,f} to "
+        f"{contract.price_high.normalize():,f} USD"
     )
     fitting = [c.symbol for c in CONTRACTS.values() if c.price_low <= price <= c.price_high]
     if fitting:
         return problem, f"give --contract {' or '.join(fitting)} if the path is of it"
-    return problem, "no contract has such a price: scale the path, and name what it is then"
+    return problem, "no contract has such a price: quote it for 1,000 coins, or for a thousandth"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,11 @@ class HourRow:
 
 @dataclass(frozen=True)
 class Cascade:
-    """The CASCADE_MINUTES with the largest liquidated notional; `first` and `last` are minutes."""
+    """The CASCADE_MINUTES with the largest liquidated notional; `first` and `last` are minutes.
+
+    `index_far_ticks` is the index that went farthest from the one before, up or down; `gap_ticks`
+    the largest distance of the mark from the index.
+    """
 
     first: int
     last: int
@@ -89,7 +93,7 @@ class Cascade:
     notional_units: int
     taken_units: int
     index_before_ticks: int
-    index_low_ticks: int
+    index_far_ticks: int
     mark_low_ticks: int
     gap_ticks: int
     waves_max: int
@@ -270,6 +274,8 @@ def worst_cascade(tape: Tape, liquidations: Liquidations) -> Cascade | None:
     window = slice(first, last + 1)
     mine = (liquidations.minute >= first) & (liquidations.minute <= last)
     gap = tape.mark_ticks[window] - tape.index_ticks[window]
+    before = int(tape.index_ticks[max(0, first - 1)])
+    moved = tape.index_ticks[window] - before
     return Cascade(
         first=first,
         last=last,
@@ -277,8 +283,8 @@ def worst_cascade(tape: Tape, liquidations: Liquidations) -> Cascade | None:
         liquidations=int(np.count_nonzero(mine)),
         notional_units=int(liquidations.notional_units[mine].sum()),
         taken_units=int(liquidations.taken_units[mine].sum()),
-        index_before_ticks=int(tape.index_ticks[max(0, first - 1)]),
-        index_low_ticks=int(tape.index_ticks[window].min()),
+        index_before_ticks=before,
+        index_far_ticks=before + int(moved[np.argmax(np.abs(moved))]),
         mark_low_ticks=int(tape.mark_ticks[window].min()),
         gap_ticks=int(gap[np.argmax(np.abs(gap))]),
         waves_max=int(tape.waves[window].max()),
@@ -397,6 +403,7 @@ def block_waterfall(run: Run, liquidations: Liquidations) -> Waterfall:
         ("Liquidation fees", Reason.R_LIQUIDATION_FEE),
         ("Gone with take-overs", Reason.R_TAKE_OVER),
         ("Surplus to the fund", Reason.R_INSURANCE_FUND),
+        ("Socialized loss", Reason.R_SOCIALIZED_LOSS),
     )
     steps = []
     rest = int(mine["amount_units"].sum())

@@ -20,7 +20,7 @@ from perpcore.cli import run_cli
 from perpcore.codes import EventKind, Ledger, Reason
 from perpcore.drive import Drive, Run
 from perpcore.prices import PricePath, bundled_prices
-from perpcore.scenario import USD, Scenario, draw_population
+from perpcore.scenario import CONTRACTS, USD, Contract, Scenario, draw_population
 from perpcore.statistics import Statistics, summarize
 
 
@@ -145,6 +145,36 @@ def test_a_run_with_hardly_anyone_in_it_works(traders: int) -> None:
     statistics = summarize(run)
     assert statistics.cascade is None
     assert report.report_html(run, statistics)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS.keys())
+@pytest.mark.parametrize("end", ["price_low", "price_high"])
+def test_every_contract_trades_at_both_ends_of_its_prices(contract: Contract, end: str) -> None:
+    price = getattr(contract, end)
+    # A tenth of a percent inwards a minute, so that both ends stay in range.
+    step = price / 1_000 if end == "price_low" else -price / 1_000
+    path = replace(
+        minutes(bundled_prices(), 0, 30), prices=tuple(price + step * i for i in range(30))
+    )
+    run = Drive(Scenario(traders=60, contract=contract), path).run()
+    assert run.audit == {"USD": 0, "USDC": 0, "positions": [0]}
+    assert run.opened.sum() > 30
+    assert report.report_html(run, summarize(run))
+
+
+def test_the_state_hash_does_not_depend_on_what_is_written(
+    tmp_path: Path, small_prices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hashes = set()
+    for extra in ([], ["--out", str(tmp_path / "a")], ["--out", str(tmp_path / "b")]):
+        arguments = ["cascade", "--traders", "50", "--prices", str(small_prices), *extra]
+        assert run_cli(arguments) == 0
+        table = capsys.readouterr().out
+        hashes.add(next(line for line in table.splitlines() if line.startswith("State hash")))
+    assert len(hashes) == 1
+    first, second = (json.loads((tmp_path / d / "summary.json").read_text()) for d in "ab")
+    del first["speed"], second["speed"]
+    assert first == second
 
 
 def test_out_holds_whole_events_summary_and_a_page_that_needs_no_network(
