@@ -17,6 +17,7 @@ from perpcore.memory cimport prefetch
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
     MAX_CONTRACTS, Core, LegOrders, Market, OrderCold, core_free, core_init, market_init,
+    write_events_to,
 )
 
 cdef extern from "perpcore/owner.hpp" nogil:
@@ -200,10 +201,19 @@ cdef inline void host_apply(Host* host, const Command* commands, uint64_t count,
     cdef bint is_administration = key == e.admin_key
     while done < count and all_delivered(host) and filled < capacity:
         look_ahead(e, &commands[done], count - done)
+        # Straight into the caller's buffer; what does not fit is in the arena then.
+        write_events_to(e, out + filled, capacity - filled)
         apply_one(e, &commands[done], is_administration)
         done += 1
+        if e.events != e.event_arena:
+            filled += e.event_count
+            host.delivered = e.event_count
+        else:
+            host.delivered = 0
+            filled += deliver(host, out + filled, capacity - filled)
+    if all_delivered(host):
+        write_events_to(e, e.event_arena, e.event_capacity)
         host.delivered = 0
-        filled += deliver(host, out + filled, capacity - filled)
     applied[0] = done
     written[0] = filled
 

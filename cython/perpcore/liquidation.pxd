@@ -24,7 +24,7 @@ from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
 from perpcore.margin cimport Rate, bankruptcy_mark
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, prefetch
 from perpcore.orders cimport bands_of
 from perpcore.posting cimport move_position, post_cash
 from perpcore.records cimport NONE, Event
@@ -45,6 +45,12 @@ cdef extern from *:
     static const uint64_t PERPCORE_AFTER_SOLO = 1ULL << 63;
     """
     const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
+
+
+cdef enum:
+    # By how many units a round loads units, and what they lead to, early.
+    AHEAD_UNIT = 16
+    AHEAD_LEG = 8
 
 
 # ---- closing out --------------------------------------------------------------------------------
@@ -309,10 +315,37 @@ cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
         liquidate_main(e, u)
 
 
+cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nogil:
+    """Start loading units and positions that are tested soon."""
+    cdef uint32_t i
+    if n + AHEAD_UNIT >= count:
+        return
+    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
+    i = e.units[e.tested[n + AHEAD_LEG]].first_leg
+    if i != NONE:
+        prefetch(&e.legs[i])
+
+
+cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogil:
+    """Start loading what the end of a unit writes beside the unit: its owner and its bucket."""
+    cdef uint32_t i, u
+    if n + AHEAD_UNIT >= count:
+        return
+    u = e.tested[n + AHEAD_LEG]
+    # It may be gone by now: a block of a main account that was closed out.
+    if e.units[u].account == NONE or e.units[u].first_leg == NONE:
+        return
+    prefetch(&e.accounts[e.units[u].account])
+    i = e.units[u].first_leg
+    if e.legs[i].chunk != NONE:
+        prefetch(&e.chunks[e.legs[i].chunk])
+
+
 cdef inline void one_round(Core* e) noexcept nogil:
     """Test who was touched; close out who fails, in the order of Q8."""
     cdef uint32_t count = freeze_touched(e), n, u, failing = 0
     for n in range(count):
+        ahead_of_test(e, n, count)
         u = e.tested[n]
         if meets_maintenance(e, u, NULL):
             review_margin_call(e, u)
@@ -325,6 +358,7 @@ cdef inline void one_round(Core* e) noexcept nogil:
     for n in range(failing):
         e.tested[n] = e.ranked[n].index
     for n in range(failing):
+        ahead_of_end(e, n, failing)
         if e.units[e.tested[n]].account != NONE:
             liquidate(e, e.tested[n])
 

@@ -4,14 +4,14 @@ Nothing here decides anything. Every writer calls one of the `edit_*` functions 
 the record to the undo log; a rolled-back command is bit for bit a command that never came.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from perpcore.book cimport (
     Book, BookOrder, OrderPool, book_free, book_init, pool_free, pool_init,
 )
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
-from perpcore.memory cimport CHECK, arena_alloc, arena_free
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, rarely
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
@@ -198,9 +198,11 @@ cdef struct Core:
     uint32_t dirty_count
     uint32_t epoch               # of the round
     uint32_t command_epoch
-    Event* events                # of the command in hand
+    Event* events                # of the command in hand: in the caller's buffer or in the arena
     uint64_t event_count
-    uint64_t event_capacity
+    uint64_t event_room          # of `events`
+    Event* event_arena           # takes what any one command can append
+    uint64_t event_capacity      # of the arena
     UndoLog undo
     bint keep_undo               # a preview needs the whole log
     uint32_t* tested             # scratch: the units of a round
@@ -233,7 +235,7 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.client_index, e.sizes[8])
     arena_free(e.touched, e.sizes[9])
     arena_free(e.dirty, e.sizes[10])
-    arena_free(e.events, e.sizes[11])
+    arena_free(e.event_arena, e.sizes[11])
     arena_free(e.tested, e.sizes[12])
     arena_free(e.ranked, e.sizes[13])
     arena_free(e.ended, e.sizes[14])
@@ -274,15 +276,16 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.client_index = <uint32_t*>take_arena(e, 8, clients * sizeof(uint32_t))
     e.touched = <uint32_t*>take_arena(e, 9, units * sizeof(uint32_t))
     e.dirty = <uint32_t*>take_arena(e, 10, units * sizeof(uint32_t))
-    e.events = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
+    e.event_arena = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
+    write_events_to(e, e.event_arena, e.event_capacity)
     e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
     e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
     cdef bint short = (
         e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
-        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL or e.events == NULL
-        or e.tested == NULL or e.ranked == NULL or e.ended == NULL)
+        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
+        or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL)
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(&e.undo, (<uint64_t>1 << 24) + 8192 * units + 4096 * orders) != 0):
         core_free(e)
@@ -453,9 +456,28 @@ cdef inline uint32_t main_of(Core* e, uint32_t u) noexcept nogil:
     return e.accounts[e.units[u].account].unit
 
 
+cdef inline void write_events_to(Core* e, Event* events, uint64_t room) noexcept nogil:
+    """Events of the next command go there; the arena takes over when it is full."""
+    e.events = events
+    e.event_room = room
+    e.event_count = 0
+
+
+cdef inline void spill_events(Core* e) noexcept nogil:
+    """The caller's buffer is full in the middle of a command: go on in the arena, which never is.
+
+    Whoever appends an event fills it before the next one, so that no pointer is left behind.
+    """
+    CHECK(e.events != e.event_arena)
+    memcpy(e.event_arena, e.events, e.event_count * sizeof(Event))
+    e.events = e.event_arena
+    e.event_room = e.event_capacity
+
+
 cdef inline Event* event(Core* e, uint8_t kind) noexcept nogil:
     """Append one event of the current command; the caller fills what the kind uses."""
-    CHECK(e.event_count < e.event_capacity)
+    if rarely(e.event_count == e.event_room):
+        spill_events(e)
     cdef Event* ev = &e.events[e.event_count]
     e.event_count += 1
     memset(ev, 0, sizeof(Event))
