@@ -181,6 +181,8 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     rows = [
         ("Index low", f"{price(s.index_low[0])} USD at {utc_minute(s.index_low[1])}; lowest mark "
          f"{price(s.mark_low[0])} USD"),
+        ("Open interest", f"at most {usd(s.open_interest_peak[0])} "
+         f"({utc_minute(s.open_interest_peak[1])}), {usd(s.open_interest_end_units)} at the end"),
         ("Liquidations", f"{count(len(found.minute), 'unit')} ({isolated:,} isolated, "
          f"{len(found.minute) - isolated:,} cross), {usd(int(found.notional_units.sum()))}"),
         ("Taken over by the fund", f"{count(int((found.taken_units > 0).sum()), 'unit')}, "

@@ -144,7 +144,6 @@ class Tape:
     mark_ticks: Ints
     waves: Ints
     open_interest_lots: Ints
-    open_positions: Ints
     _picked: dict[int, NDArray[np.void]] = field(default_factory=dict, init=False, repr=False)
     _picked_from: NDArray[np.void] | None = field(default=None, init=False, repr=False)
 
@@ -560,10 +559,13 @@ class Drive:
         self._settle_positions(minute)
         self.premium_sum += self.mark - index
         self.index_sum += index
-        longs = int(self.lots[self.lots > 0].sum() + self.maker_lots[self.maker_lots > 0].sum())
-        self.record.rows.append(
-            (first_seq, now, index, self.mark, waves, longs, int(np.count_nonzero(self.lots)))
-        )
+        self.record.rows.append((first_seq, now, index, self.mark, waves, self._open_interest()))
+
+    def _open_interest(self) -> int:
+        """Lots of all longs; the fund's inventory is what the others lack of meeting each other."""
+        longs = int(np.maximum(self.lots, 0).sum() + np.maximum(self.maker_lots, 0).sum())
+        inventory = -int(self.lots.sum() + self.maker_lots.sum())
+        return longs + max(0, inventory)
 
     def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Run:
         """Drive the whole path; `progress(done, total)` is called about once in 50 minutes."""

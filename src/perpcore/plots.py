@@ -15,7 +15,7 @@ from perpcore.codes import Side
 from perpcore.drive import Run
 from perpcore.prices import utc_minute
 from perpcore.scenario import LEVERAGE_WEIGHTS, MINUTES_BEFORE
-from perpcore.statistics import Statistics
+from perpcore.statistics import Statistics, open_interest_units
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#6b7785", "#e6eaee", "#ffffff"
 BLUE, AMBER, RED, GREEN = "#2b6cb0", "#d98324", "#c0392b", "#2f855a"
@@ -91,7 +91,7 @@ def _price_figure(run: Run, s: Statistics) -> go.Figure:
     tape, tick = run.tape, float(run.scenario.contract.mark_tick)
     shown, form = slice(_path_start(run), None), _price_form(run)
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06
+        rows=3, cols=1, shared_xaxes=True, row_heights=[0.5, 0.3, 0.2], vertical_spacing=0.05
     )
     figure.add_scatter(
         x=_times(tape.timestamps_ns[shown]), y=tape.mark_ticks[shown] * tick, row=1, col=1,
@@ -123,11 +123,17 @@ def _price_figure(run: Run, s: Statistics) -> go.Figure:
             marker_line_width=0,
             hovertemplate="%{x|%d %b %H:00}<br>%{y:,.2f} M USD<extra>" + name + "</extra>",
         )
-    _styled(figure, 520).update_layout(barmode="stack")
+    figure.add_scatter(
+        x=_times(tape.timestamps_ns[shown]), y=open_interest_units(run)[shown] / 1e14, row=3, col=1,
+        mode="lines", line={"color": MUTED, "width": 1.3}, showlegend=False, name="Open interest",
+        hovertemplate="%{x|%d %b %H:%M}<br>open interest %{y:,.2f} M USD<extra></extra>",
+    )
+    _styled(figure, 620).update_layout(barmode="stack")
     figure.update_yaxes(title_text="Mark, USD", tickformat=form, row=1, col=1)
-    figure.update_yaxes(title_text="Liquidated an hour, M USD", row=2, col=1, rangemode="tozero")
-    _time_axis(figure, run, row=2, col=1)
-    return _fits(figure, {"margin.l": 56, "margin.r": 8, "xaxis2.nticks": 4})
+    figure.update_yaxes(title_text="Liquidated an<br>hour, M USD", row=2, col=1, rangemode="tozero")
+    figure.update_yaxes(title_text="Open interest,<br>M USD", row=3, col=1, rangemode="tozero")
+    _time_axis(figure, run, row=3, col=1)
+    return _fits(figure, {"margin.l": 64, "margin.r": 8, "xaxis3.nticks": 4})
 
 
 def _price_form(run: Run) -> str:

@@ -142,6 +142,11 @@ def summary_dict(run: Run, s: Statistics, seconds: float) -> dict[str, Any]:
         },
         "index_low": {"ticks": s.index_low[0], "time_ns": s.index_low[1]},
         "mark_low": {"ticks": s.mark_low[0], "time_ns": s.mark_low[1]},
+        "open_interest": {
+            "peak_usd": usd_text(s.open_interest_peak[0]),
+            "peak_ns": s.open_interest_peak[1],
+            "end_usd": usd_text(s.open_interest_end_units),
+        },
         "liquidations": {
             "liquidated": len(found.minute),
             "isolated": int(found.isolated.sum()),

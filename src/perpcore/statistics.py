@@ -163,6 +163,8 @@ class Statistics:
     fees_units: int
     index_low: tuple[int, int]
     mark_low: tuple[int, int]
+    open_interest_peak: tuple[int, int]
+    open_interest_end_units: int
 
 
 def minutes_of(tape: Tape, events: Events) -> Ints:
@@ -176,6 +178,12 @@ def _unit_keys(events: Events) -> Ints:
     isolation = events["isolation_id"].astype(np.int64)
     unit = np.where(isolation != 0, isolation, (1 << 32) + events["account"].astype(np.int64))
     return (events["seq"].astype(np.int64) << 33) + unit
+
+
+def open_interest_units(run: Run) -> Ints:
+    """(minutes,) the notional of all longs, at the mark of each minute."""
+    units: Ints = run.tape.open_interest_lots * run.tape.mark_ticks
+    return units * run.scenario.contract.value_units
 
 
 def find_liquidations(run: Run) -> Liquidations:
@@ -427,6 +435,8 @@ def summarize(run: Run) -> Statistics:
     balances = tape.of_kind(EventKind.BALANCE)
     fees = -balances["amount_units"][balances["reason"] == Reason.R_TRADE_FEE].sum()
     index_low, mark_low = int(np.argmin(tape.index_ticks)), int(np.argmin(tape.mark_ticks))
+    interest = open_interest_units(run)
+    most = int(np.argmax(interest))
     return Statistics(
         liquidations=liquidations,
         by_leverage=by_leverage(run, liquidations),
@@ -444,4 +454,6 @@ def summarize(run: Run) -> Statistics:
         fees_units=int(fees),
         index_low=(int(tape.index_ticks[index_low]), int(tape.timestamps_ns[index_low])),
         mark_low=(int(tape.mark_ticks[mark_low]), int(tape.timestamps_ns[mark_low])),
+        open_interest_peak=(int(interest[most]), int(tape.timestamps_ns[most])),
+        open_interest_end_units=int(interest[-1]),
     )

@@ -20,7 +20,7 @@ from perpcore.cli import run_cli
 from perpcore.codes import EventKind, Ledger, Reason
 from perpcore.drive import Drive, Run
 from perpcore.prices import PricePath, bundled_prices
-from perpcore.scenario import CONTRACTS, USD, Contract, Scenario, draw_population
+from perpcore.scenario import CONTRACTS, MAKERS, USD, Contract, Scenario, draw_population
 from perpcore.statistics import Statistics, summarize
 
 
@@ -129,6 +129,26 @@ def test_the_same_seed_gives_the_same_hash_and_events_and_another_seed_does_not(
     other = Drive(Scenario(traders=400, seed=4), path).run()
     assert first.state_hash == second.state_hash != other.state_hash
     assert first.tape.events.tobytes() == second.tape.events.tobytes()
+
+
+def test_what_traders_believe_to_hold_is_what_the_engine_holds_for_them() -> None:
+    drive = Drive(Scenario(traders=500, seed=3), minutes(bundled_prices(), 1_440, 1_680))
+    drive.run()
+    state, people = drive.engine.dump(), drive.population
+    held = np.zeros(people.strategies, np.int64)
+    makers = np.zeros(MAKERS, np.int64)
+    for account in state["accounts"]:
+        lots = sum(leg["qty_lots"] for leg in account["legs"])
+        if account["account"] >= 500:
+            makers[account["account"] - 500] = lots
+        elif lots:
+            held[people.cross_of[account["account"]]] = lots
+    for block in state["blocks"]:
+        held[people.isolated_of[block["account"]]] = block["qty_lots"]
+    assert np.array_equal(held, drive.lots)
+    assert np.array_equal(makers, drive.maker_lots)
+    inventory = state["contracts"][0]["inventory_lots"]
+    assert inventory == -held.sum() - makers.sum() != 0
 
 
 def test_traders_are_drawn_in_the_stated_proportions() -> None:
