@@ -74,7 +74,7 @@ _FAULTS = {
     8: "C3: sums over a unit's orders are wrong",
     9: "O1: a live order is not where it should be",
     10: "Q2: a position is not filed though a mark can cross it",
-    11: "Q2: a position is filed at the wrong mark",
+    11: "Q2: a position is filed behind the mark at which it has to be looked at",
     12: "Q2: a filed position is not in its bucket",
     13: "counters of orders, blocks or positions are wrong",
 }

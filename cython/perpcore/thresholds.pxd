@@ -2,7 +2,8 @@
 
 Each leg with a position is filed under one mark tick of its contract: longs in a mirrored map, so
 that both maps are searched from their smallest key. A unit with one leg is filed under its exact
-threshold. A unit with several is filed under a safe box: its slack is split over its legs, each
+threshold and stays there while that moves away from the mark: a key that is reached too early
+costs a look. A unit with several is filed under a safe box: its slack is split over its legs, each
 leg gets the number of ticks that its part can pay for, and as long as no leg left its box the
 losses cannot exceed the slack; when one does, the unit is tested exactly and filed anew.
 """
@@ -12,7 +13,7 @@ from perpcore.contract cimport call_rate, margin_rate, trigger_rate
 from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
     i128_mul_u, mul_div_floor, sub64
 from perpcore.margin cimport (
-    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold,
+    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold, margin_below,
 )
 from perpcore.memory cimport prefetch
 from perpcore.pricemap cimport (
@@ -228,22 +229,67 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
         i = e.legs[i].next_leg
 
 
+cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """Whether a unit's only leg may stay where it is filed: the mark has not reached its key, and
+    one tick before the key the unit passes its test, so that it does at every mark up to there.
+
+    A product instead of the divisions of a threshold; most changes of a unit end here.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t before
+    cdef Rate a
+    if leg.chunk == NONE or leg.key_side != (leg.qty_lots < 0):
+        return False
+    if initial:
+        a = call_rate(&m.terms.rates, magnitude(leg.qty_lots), leg.leverage)
+    else:
+        a = trigger_rate(&m.terms.rates, magnitude(leg.qty_lots))
+    if leg.qty_lots > 0:
+        before = m.terms.max_mark_ticks - leg.key + 1
+        # A rate of 1 or more loses at higher marks too: passing at one proves nothing of others.
+        if before > m.live.mark_ticks or a.num >= a.den:
+            return False
+    else:
+        before = leg.key - <int64_t>1
+        if before < m.live.mark_ticks:
+            return False
+    return not margin_below(solo_cash(e, u, initial), leg.qty_lots, leg.cost_units, before,
+                            m.terms.v, a)
+
+
+cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
+    """Remember for which of the two tests the unit is filed."""
+    if initial != ((e.units[u].flags & FILED_FOR_CALL) != 0):
+        edit_unit(e, u).flags ^= FILED_FOR_CALL
+
+
+cdef inline void refile_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """Re-key the one leg of a unit, unless its key still serves."""
+    if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
+        note_filing(e, u, True)
+    elif not initial and key_serves(e, u, i, False):
+        note_filing(e, u, False)
+    else:
+        note_filing(e, u, initial)
+        refile_leg(e, i, solo_threshold(e, u, i, initial))
+
+
 cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
     """Re-key every leg of a unit; the margin call comes first if the unit has reserved orders."""
     cdef Unit* unit = &e.units[u]
     cdef uint32_t i = only_leg(e, u), j
     cdef bint initial = not is_block(unit) and has_reserved_orders(e, u)
-    if initial != ((unit.flags & FILED_FOR_CALL) != 0):
-        edit_unit(e, u).flags ^= FILED_FOR_CALL
     if i == NONE:
+        note_filing(e, u, initial)
         file_box(e, u, initial)
         return
     j = unit.first_leg
     while j != NONE:
-        if j != i:
-            refile_leg(e, j, 0)
+        if j != i and e.legs[j].chunk != NONE:
+            unfile_leg(e, j)
         j = e.legs[j].next_leg
-    refile_leg(e, i, solo_threshold(e, u, i, initial))
+    refile_only(e, u, i, initial)
 
 
 cdef inline bint fails_a_test(Core* e, uint32_t u) noexcept nogil:
