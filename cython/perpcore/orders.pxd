@@ -484,24 +484,26 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     cdef OrderCold* o
     CHECK(slot != NONE)
     o = edit_cold(e, slot)
-    memset(o, 0, sizeof(OrderCold))
     e.pool.orders[slot].qty_lots = d.qty_lots
     e.pool.orders[slot].price_side = <uint32_t>(d.price_ticks << 1) | d.side
     e.pool.orders[slot].owner = d.leg
     o.reserve_units = d.amount_units
     o.extra_units = d.extra_units
     o.reserved_total = d.raising_lots
+    o.reserved_used = 0
     o.size_lots = d.size_lots
     o.filled_lots = d.filled_lots
     o.expiry_ns = d.expiry_ns
     o.client_order_id = d.client_order_id
     o.accept_mark_ticks = <uint32_t>e.markets[d.contract].live.mark_ticks
+    o.next_order = o.prev_order = NONE
     o.timer = NONE
     o.leverage = <uint16_t>d.leverage
     o.exec_flags = d.exec_flags
     o.time_in_force = d.time_in_force
     o.stp = d.stp
     o.is_explicit = d.explicit_units != 0
+    o.in_book = False
     o.leg = d.leg
     if d.client_order_id:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)
@@ -623,7 +625,11 @@ cdef inline int new_order(Core* e, const Command* c, Answer* a) noexcept nogil:
     cdef int code = form_code(e, c)
     if code:
         return code
-    memset(&d, 0, sizeof(Draft))
+    # Field by field: to clear a record of this size the compiler uses a slow string instruction.
+    d.filled_lots = d.raising_lots = d.size_lots = d.extra_units = d.amount_units = 0
+    d.unit = d.leg = NONE
+    d.leverage = 0
+    d.amends = d.closes_all = False
     d.order_id = e.h.seq
     d.client_order_id = c.client_order_id
     d.price_ticks = c.price_ticks
