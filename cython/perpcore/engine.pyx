@@ -20,10 +20,12 @@ from perpcore.host cimport (
 from perpcore.int128 cimport i128
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.reserves cimport reserved_left
+from perpcore.session cimport next_unit
 from perpcore.snapshot cimport (
     AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
     view_contract, view_position, view_unit, view_venue,
 )
+from perpcore.standing cimport magnitude
 from perpcore.state cimport (
     IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of,
 )
