@@ -28,7 +28,7 @@ bench: $(VENV)/test.stamp
 bench-quick: $(VENV)/test.stamp
 	$(RUN) benchmarks/guard.py
 
-# Every rule of the venue is cited by a test; prints which.
+# Every rule of the venue, its tests, and a mutation of its code that makes one of them fail.
 rules: $(VENV)/test.stamp
 	$(RUN) tests/rules.py
 

@@ -12,10 +12,10 @@ from perpcore.records cimport NONE
 from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit, is_block,
-    next_unit,
+    DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit,
+    has_reserved_orders, is_block, next_unit,
 )
-from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
+from perpcore.thresholds cimport map_of, only_leg, solo_threshold
 from perpcore.triggers cimport reached_order
 
 cdef enum Fault:
@@ -153,11 +153,16 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
-    """Q2: one leg is filed at its threshold; each leg of several at the edge of its box."""
+    """Q2: no key is reached; one leg is filed at its threshold or nearer to the mark.
+
+    A key that the mark has reached would be a unit that nobody looked at.
+    """
     cdef uint32_t only = only_leg(e, u), i = e.units[u].first_leg, chunk
     cdef Leg* leg
-    cdef int64_t mark, last
-    cdef bint initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
+    cdef int64_t mark = 0, last, turn
+    cdef bint initial = (e.units[u].flags & FILED_FOR_CALL) != 0
+    if not initial and not is_block(&e.units[u]) and has_reserved_orders(e, u):
+        return KEY_WRONG
     while i != NONE:
         leg = &e.legs[i]
         last = e.markets[leg.contract].terms.max_mark_ticks
@@ -169,19 +174,18 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
                 return INDEX_BROKEN
             if leg.qty_lots == 0 or leg.key_side != (leg.qty_lots < 0):
                 return KEY_WRONG
-        if i == only:
-            mark = solo_threshold(e, u, i, initial)
-            if (leg.chunk != NONE) != (1 <= mark <= last):
-                return KEY_MISSING
-            if leg.chunk != NONE and leg.key != (last - mark if leg.qty_lots > 0 else mark):
-                return KEY_WRONG
-        elif leg.chunk != NONE:
             mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
-            # A box that the mark has left would be a unit that nobody looked at.
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
                 if mark != last:
                     return KEY_WRONG
+        if i == only:
+            turn = solo_threshold(e, u, i, initial)
+            if leg.chunk == NONE:
+                if 1 <= turn <= last:
+                    return KEY_MISSING
+            elif mark < turn if leg.qty_lots > 0 else mark > turn:
+                return KEY_WRONG
         i = leg.next_leg
     return NO_FAULT
 

@@ -6,7 +6,7 @@ inventory. The maker is cleared first, then the taker, at the maker's price.
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from perpcore.book cimport (
-    BOOK_BUY, BookOrder, book_best, book_head, book_reduce,
+    BOOK_BUY, BookOrder, book_best, book_head, book_reduce, pool_prefetch_id,
 )
 from perpcore.codes cimport (
     AMENDED, BEYOND_BANKRUPTCY, BLOCK_OPEN, BLOCK_PENDING, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
@@ -17,6 +17,7 @@ from perpcore.codes cimport (
 )
 from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
 from perpcore.margin cimport rate_ceil
+from perpcore.memory cimport prefetch
 from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
 from perpcore.posting cimport (
     credit_fees, move_inventory, move_position, post_cash, post_fund, post_inventory,
@@ -61,7 +62,7 @@ cdef struct Money:
     int64_t notional_units
     int64_t fee_units
     int64_t slice_units          # leaves order_cash
-    int64_t kept_units           # stays in position_cash (opening)
+    int64_t kept_units           # stays in position_cash (a block's opening fill)
     int64_t pnl_units            # realized (closing)
     int64_t released_units       # cost
     int64_t released_opening_units
@@ -120,7 +121,8 @@ cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price
     money.closing = closes(leg.qty_lots, side)
     if not money.closing:
         money.slice_units = order_slice(e, slot, lots)
-        money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
+        if is_block(&e.units[leg.unit]):
+            money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
         return money
     money.free_lots = smaller(lots, free)
     money.slice_units = order_slice(e, slot, lots - money.free_lots)
@@ -405,11 +407,26 @@ cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_tick
     t.left_lots -= lots
 
 
+cdef inline void ahead_of_maker(Core* e, uint32_t maker) noexcept nogil:
+    """Start loading the order behind the maker, and those that the maker's end unlinks."""
+    cdef uint32_t slot = e.pool.orders[maker].next
+    if slot != NONE:
+        prefetch(&e.pool.orders[slot])
+        prefetch(&e.cold[slot])
+        prefetch(<const char*>&e.cold[slot] + sizeof(OrderCold) - 1)
+    pool_prefetch_id(&e.pool, e.pool.orders[maker].order_id)
+    if e.cold[maker].next_order != NONE:
+        prefetch(&e.cold[e.cold[maker].next_order].prev_order)
+    if e.cold[maker].prev_order != NONE:
+        prefetch(&e.cold[e.cold[maker].prev_order].next_order)
+
+
 cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noexcept nogil:
     """One maker, the first of the best level: a fill, a cancelled maker, or the stop's code."""
     cdef int64_t lots
     cdef Money maker_money, taker_money
     cdef int code
+    ahead_of_maker(e, maker)
     if e.legs[e.cold[maker].leg].account == t.account:
         if t.stp == STP_TAKER:
             return SELF_TRADE_PREVENTED
@@ -431,13 +448,14 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
         code = fill_refusal(e, t.slot, lots, &taker_money)
         if code:
             return code
+    # From here on the command stands: nothing has to be saved any more.
+    if t.commits:
+        core_commit(e)
     clear_order(e, maker, lots, price_ticks, &maker_money, False)
     clear_taker(e, t, lots, price_ticks, &taker_money)
     edit_live(e, t.contract).last_price_ticks = price_ticks
     watch(e, t.contract)
     t.filled_lots += lots
-    if t.commits:
-        core_commit(e)
     if t.kind == TAKES_ORDER and exhausted(e, t.slot):
         return REDUCE_ONLY_REJECTED
     return WALK_DONE

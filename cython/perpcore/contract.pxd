@@ -9,6 +9,7 @@ from perpcore.margin cimport (
     Line, Rate, bracket_line, bracket_of, bracket_threshold, liquidation_threshold, rate_add,
     rate_max, rate_reduce,
 )
+from perpcore.memory cimport CHECK
 from perpcore.records cimport BRACKETS_MAX, Brackets, ContractTerms
 
 cdef enum:
@@ -331,3 +332,13 @@ cdef inline int64_t maintenance_threshold(const Contract* c, int64_t cash_units,
     return liquidation_threshold(
         cash_units, qty_lots, cost_units, c.v,
         trigger_line(c, qty_lots if qty_lots > 0 else -qty_lots, 0).rate, c.max_mark_ticks)
+
+
+cdef inline Rate call_rate(const Contract* c, int64_t lots, int64_t notional_units,
+                           int64_t leverage) noexcept nogil:
+    """MR + FR rate: the margin call's counterpart of the trigger (C4); 1 or more: never safe."""
+    cdef bint fits = True
+    cdef Rate a = rate_add(
+        c.rates.fee_reserve, margin_rate(c, lots, notional_units, leverage), &fits)
+    CHECK(fits)
+    return a

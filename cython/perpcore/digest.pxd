@@ -9,7 +9,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_next_level
 from perpcore.int128 cimport i128
 from perpcore.records cimport NONE
-from perpcore.state cimport REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit
+from perpcore.state cimport (
+    IN_MARGIN_CALL, REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit,
+)
 
 cdef struct Digest:
     uint64_t a
@@ -122,7 +124,8 @@ cdef inline void mix_unit(Core* e, Digest* d, uint32_t u) noexcept nogil:
     mix(d, <uint64_t>unit.order_cash_units)
     mix(d, <uint64_t>unit.session_pnl_units)
     mix(d, <uint64_t>unit.kept_units)
-    mix(d, (<uint64_t>unit.leverage << 16) | (<uint64_t>unit.state << 8) | unit.flags)
+    mix(d, (<uint64_t>unit.leverage << 16) | (<uint64_t>unit.state << 8)
+        | (unit.flags & IN_MARGIN_CALL))
     while i != NONE:
         leg = &e.legs[i]
         if leg.qty_lots or leg.leverage:

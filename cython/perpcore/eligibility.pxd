@@ -1,5 +1,5 @@
 """Floor 4: who may raise risk (A2), from the 64 bits that administration sets on an account."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from perpcore.codes cimport (
     ACCOUNT_SUSPENDED, CONTRACT_NOT_ALLOWED, INSTRUMENT_NOT_TRADABLE, INVALID_LEVERAGE,
@@ -21,13 +21,14 @@ cdef enum:
 cdef inline bint is_excluded(const VenueTerms* t, uint64_t citizenship,
                              uint64_t residence) noexcept nogil:
     """Whether either country is on its list; 0 is no country."""
+    cdef uint16_t citizen = <uint16_t>citizenship, resident = <uint16_t>residence
+    cdef uint16_t found_citizen = 0, found_resident = 0
     cdef int i
+    # Without a way out of the loop it is a few vector instructions.
     for i in range(16):
-        if citizenship and t.excluded_citizenship[i] == citizenship:
-            return True
-        if residence and t.excluded_residence[i] == residence:
-            return True
-    return False
+        found_citizen |= t.excluded_citizenship[i] == citizen
+        found_resident |= t.excluded_residence[i] == resident
+    return (citizen and found_citizen) or (resident and found_resident)
 
 
 cdef inline int standing_code(Core* e, uint64_t profile) noexcept nogil:

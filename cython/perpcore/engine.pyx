@@ -25,7 +25,10 @@ from perpcore.snapshot cimport (
     AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
     view_contract, view_position, view_unit, view_venue,
 )
-from perpcore.state cimport Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of
+from perpcore.standing cimport magnitude
+from perpcore.state cimport (
+    IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, leg_of, next_unit,
+)
 from perpcore.thresholds cimport only_leg
 
 from operator import itemgetter
@@ -81,7 +84,7 @@ _FAULTS = {
     8: "C3: sums over a unit's orders are wrong",
     9: "O1: a live order is not where it should be",
     10: "Q2: a position is not filed though a mark can cross it",
-    11: "Q2: a position is filed at the wrong mark",
+    11: "Q2: a position is filed behind the mark at which it has to be looked at",
     12: "Q2: a filed position is not in its bucket",
     13: "counters of orders, blocks or positions are wrong",
     14: "O1: a reached order waits and nothing makes the venue look at it",

@@ -7,15 +7,18 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
+from perpcore.book cimport pool_place, pool_prefetch_id
 from perpcore.contract cimport (
     E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
 )
 from perpcore.dispatch cimport apply_one, preview_one
 from perpcore.int128 cimport i128_from
+from perpcore.memory cimport prefetch
 from perpcore.policies cimport policies_fit
-from perpcore.records cimport Command, ContractTerms, Event, VenueTerms
+from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
-    MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
+    MAX_CONTRACTS, Core, LegOrders, Market, OrderCold, core_free, core_init, market_init,
+    write_events_to,
 )
 
 cdef extern from "perpcore/owner.hpp" nogil:
@@ -32,6 +35,14 @@ cdef extern from "perpcore/api.h" nogil:
         STATUS_NOT_ADMIN "PERPCORE_STATUS_NOT_ADMIN"
         STATUS_NOT_FOUND "PERPCORE_STATUS_NOT_FOUND"
         STATUS_FULL "PERPCORE_STATUS_FULL"
+
+cdef enum:
+    # By how many commands each visit of `look_ahead` is early: a load takes about one command.
+    AHEAD_RECORD = 20
+    AHEAD_ACCOUNT = 14
+    AHEAD_UNIT = 10
+    AHEAD_LEG = 6
+    AHEAD_ORDERS = 3
 
 cdef struct Host:
     Core core
@@ -125,6 +136,63 @@ cdef inline bint all_delivered(const Host* host) noexcept nogil:
     return host.delivered == host.core.event_count
 
 
+cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noexcept nogil:
+    """Start loading what the commands after the first of `left` will read.
+
+    A record is found through the one before it (account, unit, leg, its orders), so each command
+    is visited several times: every visit follows what the last one has brought. A hint changes
+    nothing; what it reads was true a moment ago, and every index read is within its arena.
+    """
+    if left > AHEAD_RECORD:
+        prefetch(&commands[AHEAD_RECORD])
+        prefetch(<const char*>&commands[AHEAD_RECORD] + 64)
+    if left > AHEAD_ACCOUNT:
+        ahead_account(e, &commands[AHEAD_ACCOUNT])
+    if left > AHEAD_UNIT:
+        ahead_unit(e, &commands[AHEAD_UNIT])
+    if left > AHEAD_LEG:
+        ahead_leg(e, &commands[AHEAD_LEG])
+    if left > AHEAD_ORDERS:
+        ahead_orders(e, &commands[AHEAD_ORDERS])
+
+
+cdef inline void ahead_account(Core* e, const Command* c) noexcept nogil:
+    if c.account < e.h.account_count:
+        prefetch(&e.accounts[c.account])
+    if c.order_id:
+        pool_prefetch_id(&e.pool, c.order_id)
+
+
+cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
+    cdef uint32_t slot
+    if c.account < e.h.account_count:
+        prefetch(&e.units[e.accounts[c.account].unit])
+    if c.order_id:
+        slot = pool_place(&e.pool, c.order_id)[0] - 1
+        if slot != NONE:
+            prefetch(&e.pool.orders[slot])
+            prefetch(&e.pool.chain[slot])
+            prefetch(&e.cold[slot])
+            prefetch(<const char*>&e.cold[slot] + sizeof(OrderCold) - 1)
+
+
+cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
+    cdef uint32_t i
+    if c.account < e.h.account_count:
+        i = e.units[e.accounts[c.account].unit].first_leg
+        if i != NONE:
+            prefetch(&e.legs[i])
+
+
+cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
+    cdef uint32_t i
+    if c.account < e.h.account_count:
+        i = e.units[e.accounts[c.account].unit].first_leg
+        if i != NONE and e.legs[i].orders != NONE:
+            prefetch(&e.groups[e.legs[i].orders])
+            prefetch(<const char*>&e.groups[e.legs[i].orders] + sizeof(LegOrders) - 1)
+
+
 cdef inline void host_apply(Host* host, const Command* commands, uint64_t count, Event* out,
                             uint64_t capacity, uint64_t key, uint64_t* applied,
                             uint64_t* written) noexcept nogil:
@@ -133,10 +201,20 @@ cdef inline void host_apply(Host* host, const Command* commands, uint64_t count,
     cdef uint64_t done = 0, filled = deliver(host, out, capacity)
     cdef bint is_administration = key == e.admin_key
     while done < count and all_delivered(host) and filled < capacity:
+        look_ahead(e, &commands[done], count - done)
+        # Straight into the caller's buffer; what does not fit is in the arena then.
+        write_events_to(e, out + filled, capacity - filled)
         apply_one(e, &commands[done], is_administration)
         done += 1
+        if e.events != e.event_arena:
+            filled += e.event_count
+            host.delivered = e.event_count
+        else:
+            host.delivered = 0
+            filled += deliver(host, out + filled, capacity - filled)
+    if all_delivered(host):
+        write_events_to(e, e.event_arena, e.event_capacity)
         host.delivered = 0
-        filled += deliver(host, out + filled, capacity - filled)
     applied[0] = done
     written[0] = filled
 

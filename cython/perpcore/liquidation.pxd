@@ -13,8 +13,9 @@ from perpcore.clearing cimport (
     TAKES_LIQUIDATION, Taker, charge_liquidation_fee, not_below_zero, signed_lots, walk,
 )
 from perpcore.codes cimport (
-    BLOCK_LIQUIDATING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED, LIQUIDATING, MARGIN_CALL,
-    MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
+    BLOCK_LIQUIDATING, BLOCK_OPEN, BLOCK_PENDING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED,
+    LIQUIDATING, MARGIN_CALL, MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND,
+    R_REALIZED_PNL, R_TAKE_OVER, STP_MAKER,
 )
 from perpcore.contract cimport maintenance_line
 from perpcore.fund cimport (
@@ -24,8 +25,8 @@ from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
 from perpcore.margin cimport Line, bankruptcy_mark
-from perpcore.memory cimport CHECK
-from perpcore.orders cimport band_high, band_low
+from perpcore.memory cimport CHECK, prefetch
+from perpcore.orders cimport bands_of
 from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
 from perpcore.posting cimport (
     USD_LEDGER, move_position, post_cash, post_fund, post_order_cash,
@@ -38,9 +39,9 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, is_block, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
 )
-from perpcore.thresholds cimport has_reserved_orders, only_leg, solo_threshold
+from perpcore.thresholds cimport only_leg, solo_threshold
 from perpcore.transfers cimport cover_negative, return_everything
 
 cdef extern from *:
@@ -48,6 +49,12 @@ cdef extern from *:
     static const uint64_t PERPCORE_AFTER_SOLO = 1ULL << 63;
     """
     const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
+
+
+cdef enum:
+    # By how many units a round loads units, and what they lead to, early.
+    AHEAD_UNIT = 16
+    AHEAD_LEG = 8
 
 
 # ---- closing out --------------------------------------------------------------------------------
@@ -67,12 +74,12 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     cdef bint band_alone = e.terms.liquidation_limit == LIMIT_IS_BAND
     cdef Taker t
     if leg.qty_lots > 0:
-        t.limit_ticks = band_low(m, m.terms.terms.band_aggressive_e9)
+        t.limit_ticks = bands_of(m).aggressive_low
         limit = ceil_div(bankruptcy, m.terms.k)
         if limit > t.limit_ticks and not band_alone:
             t.limit_ticks = limit
     else:
-        t.limit_ticks = band_high(m, m.terms.terms.band_aggressive_e9)
+        t.limit_ticks = bands_of(m).aggressive_high
         limit = floor_div(bankruptcy, m.terms.k)
         if limit < t.limit_ticks and not band_alone:
             t.limit_ticks = limit
@@ -153,6 +160,7 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     end_orders(e, u, False, DONE_LIQUIDATION)
     if healthy:
         edit_unit(e, u).state = OPEN if lots else PENDING
+        unit_event(e, BLOCK_OPEN if lots else BLOCK_PENDING, u, contract)
         return
     if lots:
         sell_out(e, i, magnitude(lots), e.units[u].cash_units)
@@ -283,20 +291,25 @@ cdef inline uint32_t rank_touched(Core* e) noexcept nogil:
         if e.units[u].account != NONE:
             e.ranked[count] = Ranked(unit_rank(&e.units[u]), 0, u)
             count += 1
-    ranked_sort(e.ranked, count)
+    if count > 1:
+        ranked_sort(e.ranked, count)
     return count
 
 
 cdef inline uint32_t freeze_touched(Core* e) noexcept nogil:
     """Cover debts, close idle blocks, and write down who is to be tested, in unit order."""
     cdef uint32_t count = rank_touched(e), n
+    cdef bint closed = False
     for n in range(count):
         if not is_block(&e.units[e.ranked[n].index]):
             cover_negative(e, e.ranked[n].index)
     for n in range(count):
         if is_block(&e.units[e.ranked[n].index]) and is_idle(e, e.ranked[n].index):
             close_idle_block(e, e.ranked[n].index)
-    count = rank_touched(e)
+            closed = True
+    # A block that closes is gone, and its main account may be new in the round.
+    if closed:
+        count = rank_touched(e)
     for n in range(count):
         e.tested[n] = e.ranked[n].index
     forget_touched(e)
@@ -345,21 +358,50 @@ cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
         liquidate_main(e, u)
 
 
+cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nogil:
+    """Start loading units and positions that are tested soon."""
+    cdef uint32_t i
+    if n + AHEAD_UNIT >= count:
+        return
+    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
+    i = e.units[e.tested[n + AHEAD_LEG]].first_leg
+    if i != NONE:
+        prefetch(&e.legs[i])
+
+
+cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogil:
+    """Start loading what the end of a unit writes beside the unit: its owner and its bucket."""
+    cdef uint32_t i, u
+    if n + AHEAD_UNIT >= count:
+        return
+    u = e.tested[n + AHEAD_LEG]
+    # It may be gone by now: a block of a main account that was closed out.
+    if e.units[u].account == NONE or e.units[u].first_leg == NONE:
+        return
+    prefetch(&e.accounts[e.units[u].account])
+    i = e.units[u].first_leg
+    if e.legs[i].chunk != NONE:
+        prefetch(&e.chunks[e.legs[i].chunk])
+
+
 cdef inline void one_round(Core* e) noexcept nogil:
     """Test who was touched; close out who fails, in the order of Q8."""
     cdef uint32_t count = freeze_touched(e), n, u, failing = 0
     for n in range(count):
+        ahead_of_test(e, n, count)
         u = e.tested[n]
         if meets_maintenance(e, u, NULL):
             review_margin_call(e, u)
         elif not e.units[u].flags & DONE_THIS_COMMAND:
             e.ranked[failing] = Ranked(distance_key(e, u), unit_rank(&e.units[u]), u)
             failing += 1
-    ranked_sort(e.ranked, failing)
+    if failing > 1:
+        ranked_sort(e.ranked, failing)
     # The list is copied: who is closed out uses the same scratch.
     for n in range(failing):
         e.tested[n] = e.ranked[n].index
     for n in range(failing):
+        ahead_of_end(e, n, failing)
         if e.units[e.tested[n]].account != NONE:
             liquidate(e, e.tested[n])
 

@@ -9,10 +9,10 @@ from libc.stdint cimport int64_t, uint64_t
 from perpcore.int128 cimport (
     FRACTIONS_MAX, add64, ceil_div, floor_div, fractions_cmp, i128, i128_add, i128_ceil_div,
     i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64, i128_from, i128_mul,
-    i128_mul_u, i128_neg, i128_to64, mul64, sub64, u64_cmp_products,
+    i128_mul_u, i128_neg, i128_to64, mul64, mul_overflows, sub64, u64_cmp_products,
     u64_exact_div, u64_gcd,
 )
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport Brackets
 
 cdef enum:
@@ -49,7 +49,10 @@ cdef inline Rate rate_max(Rate a, Rate b) noexcept nogil:
 
 
 cdef inline Rate rate_add(Rate a, Rate b, bint* fits) noexcept nogil:
-    """a + b over the least common denominator, exact; *fits turns 0 when that passes 2^60."""
+    """a + b over one denominator, exact; *fits turns 0 when the least common one passes 2^60."""
+    # The product serves as well when it is small: no divisor has to be found.
+    if (a.num | a.den | b.num | b.den) >> 30 == 0:
+        return Rate(a.num * b.den + b.num * a.den, a.den * b.den)
     cdef uint64_t divisor = u64_gcd(a.den, b.den)
     cdef uint64_t more_a = u64_exact_div(b.den, divisor), more_b = u64_exact_div(a.den, divisor)
     cdef i128 den = i128_mul_u(i128_mul_u(i128_from(1), a.den), more_a)
@@ -64,11 +67,19 @@ cdef inline Rate rate_add(Rate a, Rate b, bint* fits) noexcept nogil:
 
 cdef inline int64_t rate_ceil(int64_t amount_units, Rate rate) noexcept nogil:
     """amount x rate, up: a requirement or a fee (U3)."""
+    cdef int64_t product
+    if not rarely((rate.num | rate.den) >> 63) and not mul_overflows(
+            amount_units, <int64_t>rate.num, &product):
+        return ceil_div(product, <int64_t>rate.den)
     return i128_ceil_div64(i128_mul_u(i128_from(amount_units), rate.num), rate.den)
 
 
 cdef inline int64_t rate_floor(int64_t amount_units, Rate rate) noexcept nogil:
     """amount x rate, down: a balance or a release (U3)."""
+    cdef int64_t product
+    if not rarely((rate.num | rate.den) >> 63) and not mul_overflows(
+            amount_units, <int64_t>rate.num, &product):
+        return floor_div(product, <int64_t>rate.den)
     return i128_floor_div64(i128_mul_u(i128_from(amount_units), rate.num), rate.den)
 
 

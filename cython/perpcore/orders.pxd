@@ -25,24 +25,27 @@ from perpcore.codes cimport (
     RELEASE_MARGIN, SELF_TRADE_PREVENTED, SELL, SMART_POST_ONLY, STALE_MARK_PRICE, STOP_LIMIT,
     STOP_LOSS, STP_BOTH, STP_DEFAULT, STP_TAKER, TAKE_PROFIT, TAKE_PROFIT_LIMIT,
 )
-from perpcore.contract cimport E9, margin_rate
+from perpcore.contract cimport E9, MAX_DEPOSITS, margin_rate
 from perpcore.eligibility cimport eligibility_code
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64, sub64,
 )
 from perpcore.margin cimport Rate
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, rarely
 from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
     book_of, client_place, extra_needed, find_client, link_order, order_end, order_forget,
     reserve_of, set_client, timer_add,
 )
-from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, magnitude
+from perpcore.standing cimport (
+    Amounts, amounts, compare_initial, free_money, free_units, magnitude,
+)
 from perpcore.state cimport (
-    Account, Core, Dormant, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
+    Account, Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
     core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order,
-    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch, unit_event,
+    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders,
+    unit_event,
     unit_take,
 )
 from perpcore.transfers cimport fund_orders
@@ -183,22 +186,32 @@ cdef inline int64_t band_low(const Market* m, int64_t band_e9) noexcept nogil:
     return low if low > 1 else 1
 
 
+cdef inline Bands* bands_of(Market* m) noexcept nogil:
+    """The bands around the mark of now; computed once a mark."""
+    cdef Bands* bands = &m.bands
+    if rarely(bands.mark_ticks != m.live.mark_ticks):
+        bands.mark_ticks = m.live.mark_ticks
+        bands.aggressive_high = band_high(m, m.terms.terms.band_aggressive_e9)
+        bands.aggressive_low = band_low(m, m.terms.terms.band_aggressive_e9)
+        bands.passive_high = band_high(m, m.terms.terms.band_passive_e9)
+        bands.passive_low = band_low(m, m.terms.terms.band_passive_e9)
+    return bands
+
+
 cdef inline int band_code(Core* e, const Draft* d, Answer* a) noexcept nogil:
-    cdef Market* m = &e.markets[d.contract]
-    cdef int64_t aggressive = m.terms.terms.band_aggressive_e9
-    cdef int64_t passive = m.terms.terms.band_passive_e9
+    cdef Bands* bands = bands_of(&e.markets[d.contract])
     if d.side == 0:
-        a.price_ticks = band_high(m, aggressive)
+        a.price_ticks = bands.aggressive_high
         if d.price_ticks > a.price_ticks:
             return PRICE_ABOVE_LIMIT
-        a.price_ticks = band_low(m, passive)
+        a.price_ticks = bands.passive_low
         if d.price_ticks < a.price_ticks:
             return FAR_AWAY_PRICE
     else:
-        a.price_ticks = band_low(m, aggressive)
+        a.price_ticks = bands.aggressive_low
         if d.price_ticks < a.price_ticks:
             return PRICE_BELOW_LIMIT
-        a.price_ticks = band_high(m, passive)
+        a.price_ticks = bands.passive_high
         if d.price_ticks > a.price_ticks:
             return FAR_AWAY_PRICE
     a.price_ticks = 0
@@ -239,9 +252,9 @@ cdef inline int market_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     if d.order_type == LIMIT:
         return slide_code(e, d, a) if d.exec_flags & SMART_POST_ONLY else band_code(e, d, a)
     if d.side == 0:
-        d.price_ticks = band_high(m, m.terms.terms.band_aggressive_e9)
+        d.price_ticks = bands_of(m).aggressive_high
     else:
-        d.price_ticks = band_low(m, m.terms.terms.band_aggressive_e9)
+        d.price_ticks = bands_of(m).aggressive_low
     return OK
 
 
@@ -356,8 +369,9 @@ cdef inline int64_t position_limit_lots(Core* e, const Draft* d) noexcept nogil:
     return lots
 
 
-cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d) noexcept nogil:
-    """303: the larger side of a leg, the draft included, at the mark."""
+cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d,
+                                    bint at_largest_mark) noexcept nogil:
+    """303: the larger side of a leg, the draft included, at the mark or at the largest one."""
     cdef Market* m = &e.markets[e.legs[i].contract]
     cdef int64_t buys = side_exposure(e, i, 0), sells = side_exposure(e, i, 1)
     if i == d.leg:
@@ -365,31 +379,48 @@ cdef inline i128 leg_exposure_units(Core* e, uint32_t i, const Draft* d) noexcep
             buys += d.raising_lots
         else:
             sells += d.raising_lots
-    return i128_from(mul64(buys if buys > sells else sells,
-                           mul64(m.terms.v, m.live.mark_ticks)))
+    return i128_from(mul64(
+        buys if buys > sells else sells,
+        mul64(m.terms.v, m.terms.max_mark_ticks if at_largest_mark else m.live.mark_ticks)))
 
 
-cdef inline bint exceeds_notional(Core* e, const Draft* d, Answer* a) noexcept nogil:
-    """303: the notional of all the account holds or may come to hold, this order included."""
-    cdef int64_t limit = e.terms.account_notional_limit_units
+cdef inline i128 account_exposure_units(Core* e, const Draft* d,
+                                        bint at_largest_mark) noexcept nogil:
+    """Notional of all that the account holds or may come to hold, this order included."""
     cdef Market* m = &e.markets[d.contract]
     cdef i128 total = i128_from(0)
     cdef uint32_t u = e.accounts[d.account].unit, after = e.accounts[d.account].first_block, i
-    if limit == 0:
-        return False
     if d.leg == NONE:
-        total = i128_from(mul64(d.raising_lots, mul64(m.terms.v, m.live.mark_ticks)))
+        total = i128_from(mul64(d.raising_lots, mul64(
+            m.terms.v, m.terms.max_mark_ticks if at_largest_mark else m.live.mark_ticks)))
     while u != NONE:
         i = e.units[u].first_leg
         while i != NONE:
-            total = i128_add(total, leg_exposure_units(e, i, d))
+            total = i128_add(total, leg_exposure_units(e, i, d, at_largest_mark))
             i = e.legs[i].next_leg
         u = after
         after = NONE if u == NONE else e.units[u].next_block
-    if i128_cmp(total, i128_from(limit)) <= 0:
+    return total
+
+
+cdef inline bint exceeds_notional(Core* e, const Draft* d, Answer* a) noexcept nogil:
+    """303: the account's own limit at the mark, and what 64 bits can count at the largest marks."""
+    cdef int64_t limit = e.terms.account_notional_limit_units
+    cdef i128 total
+    if limit:
+        total = account_exposure_units(e, d, False)
+        if i128_cmp(total, i128_from(limit)) > 0:
+            a.needed_units = <int64_t>i128_low64(total)
+            a.available_units = limit
+            return True
+    # One contract is below 2^60 by its own limit, so two always fit.
+    if e.h.contract_count <= 2:
+        return False
+    total = account_exposure_units(e, d, True)
+    if i128_cmp(total, i128_from(MAX_DEPOSITS)) < 0:
         return False
     a.needed_units = <int64_t>i128_low64(total)
-    a.available_units = limit
+    a.available_units = MAX_DEPOSITS - 1
     return True
 
 
@@ -406,23 +437,26 @@ cdef inline int64_t order_margin_growth(Core* e, const Draft* d) noexcept nogil:
     return (sides[0] if sides[0] > sides[1] else sides[1]) - before
 
 
-cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
-    """320 and 306: the reserve has to be there."""
-    cdef Amounts now = amounts(e, e.accounts[d.account].unit)
-    cdef int64_t growth
-    if not d.isolated:
-        growth = order_margin_growth(e, d)
-        if now.free_units - growth >= 0:
-            return OK
-        a.needed_units = growth
-        a.available_units = now.free_units
-        return INSUFFICIENT_BALANCE
+cdef inline int main_money_code(Core* e, const Draft* d, int64_t free, Answer* a) noexcept nogil:
+    """306 of an order of main, whose MB - IM - order margin is `free`."""
+    cdef int64_t growth = order_margin_growth(e, d)
+    if free - growth >= 0:
+        return OK
+    a.needed_units = growth
+    a.available_units = free
+    return INSUFFICIENT_BALANCE
+
+
+cdef inline int block_money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
+    """320 and 306 of an order of a block: its reserve has to be there."""
+    cdef Amounts now
     if d.explicit_units:
         if d.explicit_units < d.amount_units:
             a.needed_units = d.amount_units
             a.available_units = d.explicit_units
             return EXCEEDS_INITIAL_MARGIN
         d.amount_units = d.explicit_units
+    now = amounts(e, e.accounts[d.account].unit)
     a.available_units = free_money(&now)
     if d.amount_units > not_below_zero(a.available_units):
         a.needed_units = d.amount_units
@@ -434,14 +468,18 @@ cdef inline int money_code(Core* e, Draft* d, Answer* a) noexcept nogil:
 cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
     """Steps 10 to 12, for an order that raises risk."""
     cdef Market* m = &e.markets[d.contract]
+    cdef int64_t free = 0
     cdef int code = eligibility_code(
         e, d.account, d.contract, d.isolated,
         d.leverage if d.leverage else m.terms.terms.max_leverage,
         (d.explicit_units if d.explicit_units else d.amount_units) if d.isolated else 0)
     if code:
         return code
-    if not d.isolated and compare_initial(e, d.unit) < 0:
-        return ACCOUNT_IN_MARGIN_CALL
+    if not d.isolated:
+        free = free_units(e, d.unit)
+        # Amounts are rounded against the account: who has money left is in no margin call.
+        if free < 0 and compare_initial(e, d.unit) < 0:
+            return ACCOUNT_IN_MARGIN_CALL
     if d.unit == NONE and e.accounts[d.account].block_count >= e.terms.max_blocks_per_account:
         return EXCEEDS_MAX_BLOCKS
     if position_limit_lots(e, d) > m.terms.terms.max_position_lots:
@@ -449,7 +487,7 @@ cdef inline int risk_code(Core* e, Draft* d, Answer* a) noexcept nogil:
         return EXCEEDS_MAX_POSITION
     if exceeds_notional(e, d, a):
         return EXCEEDS_ACCOUNT_NOTIONAL
-    return money_code(e, d, a)
+    return block_money_code(e, d, a) if d.isolated else main_money_code(e, d, free, a)
 
 
 # ---- room and place (step 13) -------------------------------------------------------------------
@@ -526,24 +564,26 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     cdef OrderCold* o
     CHECK(slot != NONE)
     o = edit_cold(e, slot)
-    memset(o, 0, sizeof(OrderCold))
     e.pool.orders[slot].qty_lots = d.qty_lots
     e.pool.orders[slot].price_side = <uint32_t>(d.price_ticks << 1) | d.side
     e.pool.orders[slot].owner = d.leg
     o.reserve_units = d.amount_units
     o.extra_units = d.extra_units
     o.reserved_total = d.raising_lots
+    o.reserved_used = 0
     o.size_lots = d.size_lots
     o.filled_lots = d.filled_lots
     o.expiry_ns = d.expiry_ns
     o.client_order_id = d.client_order_id
     o.accept_mark_ticks = <uint32_t>e.markets[d.contract].live.mark_ticks
+    o.next_order = o.prev_order = NONE
     o.timer = o.linked = NONE
     o.leverage = <uint16_t>d.leverage
     o.exec_flags = d.exec_flags
     o.time_in_force = d.time_in_force
     o.stp = d.stp
     o.is_explicit = d.explicit_units != 0
+    o.in_book = False
     o.leg = d.leg
     if d.client_order_id:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)
@@ -551,7 +591,7 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
         lay_asleep(e, d, slot)
     link_order(e, d.leg, slot)
     edit_account(e, d.account).order_count += 1
-    touch(e, d.unit)
+    touch_orders(e, d.unit)
     return slot
 
 

@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from perpcore.codes cimport (
     BALANCE, BLOCK_ORDER, BLOCK_POSITION, CONVERSION_USD, CONVERSION_USDC, FUND_USD, FUND_USDC,
-    INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT, R_ISOLATED_TRANSFER, R_WITHDRAW,
+    INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT, R_ISOLATED_TRANSFER,
+    R_REALIZED_PNL, R_WITHDRAW,
 )
 from perpcore.int128 cimport add64, i128_add, i128_from, i128_low64
 from perpcore.records cimport Event
@@ -33,6 +34,13 @@ cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
     """Change a unit's own cash: USD of a main account, position_cash of a block."""
     if units == 0:
         return
+    write_cash(e, u, units, reason, contract, order_id)
+    touch(e, u)
+
+
+cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
+                            uint32_t contract, uint64_t order_id) noexcept nogil:
+    """post_cash of an amount that is not 0, where the caller sees to tests and thresholds."""
     cdef Unit* unit = edit_unit(e, u)
     unit.cash_units = add64(unit.cash_units, units)
     if counts_as_session_pnl(reason):
@@ -44,7 +52,6 @@ cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
     ev.order_id = order_id
     ev.amount_units = units
     ev.balance_units = unit.cash_units
-    touch(e, u)
 
 
 cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
@@ -153,6 +160,21 @@ cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost
     live.qty_sum_lots = add64(live.qty_sum_lots, lots)
     e.h.residual[USD_LEDGER] -= <uint64_t>cost_units
     touch(e, held.unit)
+
+
+cdef inline void roll_position(Core* e, uint32_t leg, int64_t upnl_units) noexcept nogil:
+    """Turn uPnL into cash: C grows by as much, C0 stays (U4).
+
+    Equity does not change and nor does C - cash, so that no test and no threshold can (Q2): the
+    unit is not touched.
+    """
+    cdef Leg* held
+    if upnl_units == 0:
+        return
+    held = edit_leg(e, leg)
+    held.cost_units = add64(held.cost_units, upnl_units)
+    e.h.residual[USD_LEDGER] -= <uint64_t>upnl_units
+    write_cash(e, held.unit, upnl_units, R_REALIZED_PNL, held.contract, 0)
 
 
 cdef inline void move_inventory(Core* e, uint32_t contract, int64_t lots,

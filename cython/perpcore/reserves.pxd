@@ -13,7 +13,7 @@ from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
     ACCOUNT_TIMER, ACCOUNT_TIMERS, Core, Leg, LegOrders, Market, OrderCold, Timer, edit_account,
-    edit_cold, group_drop_if_empty, group_of, is_block, touch, unit_event,
+    edit_cold, group_drop_if_empty, group_of, is_block, touch_orders, unit_event,
 )
 from perpcore.transfers cimport return_order_cash
 from perpcore.undo cimport undo_save
@@ -119,7 +119,7 @@ cdef inline uint64_t client_home(Core* e, uint32_t account, uint64_t client) noe
 
 
 cdef inline uint32_t order_account(Core* e, uint32_t slot) noexcept nogil:
-    return e.units[e.legs[e.cold[slot].leg].unit].account
+    return e.legs[e.pool.orders[slot].owner].account
 
 
 cdef inline uint64_t client_place(Core* e, uint32_t account, uint64_t client) noexcept nogil:
@@ -355,7 +355,7 @@ cdef inline void order_forget(Core* e, uint32_t slot) noexcept nogil:
     unlink_order(e, slot)
     edit_account(e, account).order_count -= 1
     pool_release(&e.pool, slot, &e.undo)
-    touch(e, u)
+    touch_orders(e, u)
 
 
 cdef inline void order_out_of_book(Core* e, uint32_t slot) noexcept nogil:

@@ -19,21 +19,22 @@ from perpcore.int128 cimport (
 )
 from perpcore.liquidation cimport run_rounds
 from perpcore.margin cimport funding_change
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, prefetch
 from perpcore.orders cimport mark_code
 from perpcore.policies cimport (
     LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
 )
 from perpcore.posting cimport (
-    USD_LEDGER, move_inventory, move_position, post_cash, post_fund, post_inventory,
+    USD_LEDGER, move_inventory, post_cash, post_fund, post_inventory, roll_position, write_cash,
 )
 from perpcore.records cimport NONE, Command, Event
 from perpcore.sort cimport Ranked, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
-    is_block, main_of, next_unit, touch, unit_rank,
+    is_block, main_of, next_unit, orders_matter, smudge, touch, unit_rank,
 )
+from perpcore.thresholds cimport fails_a_test
 from perpcore.transfers cimport cover_negative
 
 
@@ -50,8 +51,11 @@ cdef inline void pay_funding(Core* e, uint32_t contract, int64_t rate_e9) noexce
             if e.legs[i].contract == contract and e.legs[i].qty_lots:
                 change = funding_change(mul64(e.legs[i].qty_lots, tick), rate_e9)
                 dust = sub64(dust, change)
-                post_cash(e, u, change, R_FUNDING, contract, 0)
-                touch(e, u)
+                if change:
+                    write_cash(e, u, change, R_FUNDING, contract, 0)
+                    smudge(e, u)
+                # A payment changes nobody else: who has paid can be tested.
+                test_holder(e, u)
             i = e.legs[i].next_leg
         u = next_unit(e, u)
     change = funding_change(mul64(m.live.inventory_lots, tick), rate_e9)
@@ -93,13 +97,11 @@ cdef inline void roll_unit(Core* e, uint32_t u) noexcept nogil:
     """C := mark value, uPnL realized, exactly; C0 stays (U4, S3)."""
     cdef uint32_t i = e.units[u].first_leg
     cdef Leg* leg
-    cdef int64_t pnl
     while i != NONE:
         leg = &e.legs[i]
         if leg.qty_lots:
-            pnl = position_upnl(&e.markets[leg.contract], leg.qty_lots, leg.cost_units)
-            move_position(e, i, 0, pnl, 0)
-            post_cash(e, u, pnl, R_REALIZED_PNL, leg.contract, 0)
+            roll_position(
+                e, i, position_upnl(&e.markets[leg.contract], leg.qty_lots, leg.cost_units))
         i = leg.next_leg
 
 
@@ -314,18 +316,41 @@ cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
 
 # ---- settlement ---------------------------------------------------------------------------------
 
-cdef inline void touch_holders(Core* e, bint afresh) noexcept nogil:
-    """Every unit with a position is tested next; afresh: also who was liquidated just now."""
-    cdef uint32_t u = next_unit(e, NONE), i
+cdef inline bint holds_position(Core* e, uint32_t u) noexcept nogil:
+    cdef uint32_t i = e.units[u].first_leg
+    while i != NONE and e.legs[i].qty_lots == 0:
+        i = e.legs[i].next_leg
+    return i != NONE
+
+
+cdef inline void test_holder(Core* e, uint32_t u) noexcept nogil:
+    """Touch a unit with a position if a round would find anything to do there."""
+    if orders_matter(e, u) or fails_a_test(e, u):
+        touch(e, u)
+
+
+cdef inline void test_holders(Core* e) noexcept nogil:
+    """Every unit with a position is tested (S3)."""
+    cdef uint32_t u = next_unit(e, NONE)
     while u != NONE:
-        if afresh and e.units[u].flags & DONE_THIS_COMMAND:
-            edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
-        i = e.units[u].first_leg
-        while i != NONE:
-            if e.legs[i].qty_lots:
-                touch(e, u)
-            i = e.legs[i].next_leg
+        if holds_position(e, u):
+            test_holder(e, u)
         u = next_unit(e, u)
+
+
+cdef inline void allow_second_time(Core* e) noexcept nogil:
+    """Who was liquidated before the roll may be again in the new session's first pass.
+
+    All others passed their tests then, and what came since either touched them or kept their
+    equity: they need no second look.
+    """
+    cdef uint32_t n, u
+    for n in range(e.dirty_count):                   # who is liquidated is filed anew
+        u = e.dirty[n]
+        if e.units[u].account != NONE and e.units[u].flags & DONE_THIS_COMMAND:
+            edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
+            if holds_position(e, u):
+                touch(e, u)
 
 
 cdef inline int settlement_code(Core* e) noexcept nogil:
@@ -354,15 +379,16 @@ cdef inline void pay_pending_funding(Core* e) noexcept nogil:
 
 cdef inline void roll_everything(Core* e) noexcept nogil:
     """All positions to their marks; then every debt finds its payer."""
-    cdef uint32_t u = next_unit(e, NONE)
+    cdef uint32_t u = next_unit(e, NONE), n, count = 0
     while u != NONE:
         roll_unit(e, u)
+        if e.units[u].cash_units < 0:
+            e.tested[count] = u
+            count += 1
         u = next_unit(e, u)
     roll_inventory(e)
-    u = next_unit(e, NONE)
-    while u != NONE:
-        settle_debt(e, u)
-        u = next_unit(e, u)
+    for n in range(count):
+        settle_debt(e, e.tested[n])
 
 
 cdef inline int settle(Core* e) noexcept nogil:
@@ -373,7 +399,7 @@ cdef inline int settle(Core* e) noexcept nogil:
     if code:
         return code
     pay_pending_funding(e)
-    touch_holders(e, False)
+    test_holders(e)
     run_rounds(e)
     roll_everything(e)
     loss = resolve_loss(e)
@@ -383,6 +409,6 @@ cdef inline int settle(Core* e) noexcept nogil:
     ev.amount_units = loss
     ev.balance_units = <int64_t>i128_low64(e.h.fund_units[USD_LEDGER])
     e.h.session += 1
-    touch_holders(e, True)
+    allow_second_time(e)
     run_rounds(e)
     return OK

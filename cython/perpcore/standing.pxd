@@ -5,18 +5,19 @@ Amounts round each leg's requirement up; tests compare whole equity with an exac
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.contract cimport (
-    E6, E9, maintenance_line, margin_rate, trigger_line,
+    E6, E9, call_rate, maintenance_line, margin_rate, trigger_line,
 )
 from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, mul64, mul_div_ceil,
-    mul_div_floor, sub64,
+    mul_div_floor, sub64, u64_cmp_products,
 )
 from perpcore.margin cimport (
-    ExactSum, Line, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below, rate_ceil,
+    ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below, rate_ceil,
 )
+from perpcore.memory cimport rarely
 from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
 from perpcore.records cimport NONE
-from perpcore.state cimport Core, Leg, Market, Unit, is_block
+from perpcore.state cimport Core, Leg, Market, Unit, is_block, leg_of
 
 # A state that may come to be: the unit's own, with one leg and its cash changed.
 cdef struct Probe:
@@ -48,6 +49,8 @@ cdef inline int64_t usdc_value(Core* e, int64_t usdc_units) noexcept nogil:
 
 cdef inline int64_t haircut(Core* e, int64_t value_units) noexcept nogil:
     """Up: a requirement (A4)."""
+    if value_units == 0:
+        return 0
     return mul_div_ceil(value_units, e.terms.usdc_haircut_e9, E9)
 
 
@@ -158,30 +161,79 @@ cdef inline int64_t half_haircut(Core* e, uint32_t u) noexcept nogil:
 
 cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
     """MB >= MM, exactly (Q1, O7)."""
-    cdef Unit* unit = &e.units[u]
-    cdef Leg* leg
+    cdef Probe only
     cdef Market* m
-    cdef ExactSum s
     cdef Line line
-    cdef int64_t qty, cost, cash
-    if is_block(unit):
-        leg = &e.legs[unit.first_leg]
-        m = &e.markets[leg.contract]
-        qty, cost, cash = leg.qty_lots, leg.cost_units, unit.cash_units
-        if probe != NULL:
-            qty, cost = probe.qty_lots, probe.cost_units
-            cash = add64(cash, probe.cash_delta_units)
-        if qty == 0:
-            return cash >= 0
-        line = trigger_line(&m.terms, magnitude(qty), notional(m, qty))
-        return not margin_below(add64(cash, line.cum_units), qty, cost, m.live.mark_ticks,
-                                m.terms.v, line.rate)
+    cdef int64_t cash
+    if rarely(not one_position(e, u, probe, &only)):
+        return several_meet_maintenance(e, u, probe)
+    cash = add64(collateral(e, u), only.cash_delta_units)
+    if not is_block(&e.units[u]):
+        cash = sub64(cash, half_haircut(e, u))
+    if only.qty_lots == 0:
+        return cash >= 0
+    m = &e.markets[only.contract]
+    line = trigger_line(&m.terms, magnitude(only.qty_lots), notional(m, only.qty_lots))
+    return not margin_below(add64(cash, line.cum_units), only.qty_lots, only.cost_units,
+                            m.live.mark_ticks, m.terms.v, line.rate)
+
+
+cdef inline bint several_meet_maintenance(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
+    """meets_maintenance of a main account with several positions: over their exact sum."""
+    cdef ExactSum s
     sum_maintenance(e, u, probe, &s)
     return exact_cmp(&s, sub64(equity(e, u, probe), half_haircut(e, u))) >= 0
 
 
+cdef inline bint one_position(Core* e, uint32_t u, const Probe* probe,
+                              Probe* only) noexcept nogil:
+    """Whether the unit (with the probe's leg in place of its own) has one position at most.
+
+    Nearly every unit has: its tests need no sum. `only` is that position; lots 0: there is none.
+    """
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    only.contract = NONE
+    only.qty_lots = only.cost_units = only.cash_delta_units = 0
+    if probe != NULL:
+        only[0] = probe[0]
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if leg.qty_lots == 0 or (probe != NULL and leg.contract == probe.contract):
+            continue
+        if only.qty_lots:
+            return False
+        only.contract = leg.contract
+        only.qty_lots = leg.qty_lots
+        only.cost_units = leg.cost_units
+    return True
+
+
 cdef inline int compare_initial(Core* e, uint32_t u) noexcept nogil:
     """Sign of MB - sum N MR - haircut, exactly, for a main account (C4, Q3)."""
+    cdef Probe only
+    cdef Market* m
+    cdef Rate a
+    cdef int64_t left, n
+    if rarely(not one_position(e, u, NULL, &only)):
+        return compare_initial_of_several(e, u)
+    left = collateral(e, u)
+    left = sub64(left, required_haircut(e, e.accounts[e.units[u].account].usdc_units))
+    if only.qty_lots == 0:
+        return 1 if left > 0 else (0 if left == 0 else -1)
+    m = &e.markets[only.contract]
+    left = add64(left, position_upnl(m, only.qty_lots, only.cost_units))
+    if left < 0:
+        return -1
+    n = notional(m, only.qty_lots)
+    a = call_rate(&m.terms, magnitude(only.qty_lots), n,
+                  e.legs[leg_of(e, u, only.contract)].leverage)
+    return u64_cmp_products(<uint64_t>left, a.den, <uint64_t>n, a.num)
+
+
+cdef inline int compare_initial_of_several(Core* e, uint32_t u) noexcept nogil:
+    """compare_initial of a main account with several positions: over their exact sum."""
     cdef ExactSum s
     exact_clear(&s)
     cdef uint32_t i = e.units[u].first_leg
@@ -256,6 +308,29 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     a.mb_units = sub64(add64(a.collateral_units, a.upnl_units), a.fr_units)
     a.free_units = sub64(sub64(a.mb_units, a.im_units), a.order_margin_units)
     return a
+
+
+cdef inline int64_t free_units(Core* e, uint32_t u) noexcept nogil:
+    """amounts().free_units of a main account alone: what its orders are checked against."""
+    cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
+    cdef int64_t free = sub64(add64(e.units[u].cash_units, counted_usdc(e, usdc)),
+                              add64(required_haircut(e, usdc), order_margin(e, u)))
+    cdef uint32_t i = e.units[u].first_leg
+    cdef Leg* leg
+    cdef Market* m
+    cdef int64_t n
+    while i != NONE:
+        leg = &e.legs[i]
+        i = leg.next_leg
+        if leg.qty_lots == 0:
+            continue
+        m = &e.markets[leg.contract]
+        n = notional(m, leg.qty_lots)
+        free = add64(free, position_upnl(m, leg.qty_lots, leg.cost_units))
+        free = sub64(free, rate_ceil(
+            n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage)))
+        free = sub64(free, rate_ceil(n, m.terms.rates.fee_reserve))
+    return free
 
 
 cdef inline int64_t free_money(const Amounts* a) noexcept nogil:

@@ -4,14 +4,14 @@ Nothing here decides anything. Every writer calls one of the `edit_*` functions 
 the record to the undo log; a rolled-back command is bit for bit a command that never came.
 """
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from perpcore.book cimport (
     Book, BookOrder, OrderPool, book_free, book_init, pool_free, pool_init,
 )
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
-from perpcore.memory cimport CHECK, arena_alloc, arena_free
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, prefetch, rarely
 from perpcore.policies cimport ADL_PRO_RATA
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
@@ -39,6 +39,7 @@ cdef extern from *:
 cdef enum UnitFlag:
     IN_MARGIN_CALL = 1
     DONE_THIS_COMMAND = 2        # liquidated by this command: at most once (Q8)
+    FILED_FOR_CALL = 4           # its key is that of the margin call, which comes first (Q2)
 
 # 64 B: a main account or an isolated block.
 cdef struct Unit:
@@ -187,9 +188,19 @@ cdef struct Header:
     int64_t inventory_cash_units
     uint64_t residual[2]         # running L1, modulo 2^64
 
+# Furthest order prices from one mark (O4): kept, as every order asks and a mark seldom changes.
+# They follow from the mark and the terms alone, so that no undo has to restore them.
+cdef struct Bands:
+    int64_t mark_ticks           # they are for this mark; 0: for none yet
+    int64_t aggressive_high
+    int64_t aggressive_low
+    int64_t passive_high
+    int64_t passive_low
+
 cdef struct Market:
     Contract terms
     Live live
+    Bands bands
     Book book
     Book triggers[REFERENCES]    # dormant orders by trigger; side 0 fires on a fall, 1 on a rise
     PriceMap longs               # mirrored: key = max_mark - mark
@@ -217,9 +228,11 @@ cdef struct Core:
     uint32_t dirty_count
     uint32_t epoch               # of the round
     uint32_t command_epoch
-    Event* events                # of the command in hand
+    Event* events                # of the command in hand: in the caller's buffer or in the arena
     uint64_t event_count
-    uint64_t event_capacity
+    uint64_t event_room          # of `events`
+    Event* event_arena           # takes what any one command can append
+    uint64_t event_capacity      # of the arena
     UndoLog undo
     bint keep_undo               # a preview needs the whole log
     uint32_t* tested             # scratch: the units of a round
@@ -252,7 +265,7 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.client_index, e.sizes[8])
     arena_free(e.touched, e.sizes[9])
     arena_free(e.dirty, e.sizes[10])
-    arena_free(e.events, e.sizes[11])
+    arena_free(e.event_arena, e.sizes[11])
     arena_free(e.tested, e.sizes[12])
     arena_free(e.ranked, e.sizes[13])
     arena_free(e.ended, e.sizes[14])
@@ -297,7 +310,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.client_index = <uint32_t*>take_arena(e, 8, clients * sizeof(uint32_t))
     e.touched = <uint32_t*>take_arena(e, 9, units * sizeof(uint32_t))
     e.dirty = <uint32_t*>take_arena(e, 10, units * sizeof(uint32_t))
-    e.events = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
+    e.event_arena = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
+    write_events_to(e, e.event_arena, e.event_capacity)
     e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
     e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
@@ -305,8 +319,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     cdef bint short = (
         e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
-        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL or e.events == NULL
-        or e.tested == NULL or e.ranked == NULL or e.ended == NULL
+        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
+        or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
         or e.dormant == NULL)
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
@@ -442,6 +456,46 @@ cdef inline void watch(Core* e, uint32_t contract) noexcept nogil:
     e.h.watched |= <uint64_t>1 << contract
 
 
+cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
+    """Whether any order of the unit may still raise its risk."""
+    cdef uint32_t i = e.units[u].first_leg, g
+    while i != NONE:
+        g = e.legs[i].orders
+        if g != NONE and (e.groups[g].reserved_lots[0] or e.groups[g].reserved_lots[1]):
+            return True
+        i = e.legs[i].next_leg
+    return False
+
+
+cdef inline bint orders_matter(Core* e, uint32_t u) noexcept nogil:
+    """Whether a test or an end can follow from a change of nothing but the unit's orders.
+
+    No margin test reads an order (C2, C4, Q1), and every unit passed its own when it last changed
+    or a mark crossed it. What is left: a margin call ends at the next touch, USD that fell below 0
+    is covered once its USDC is worth something, and a block without position and orders closes.
+    """
+    cdef Unit* unit = &e.units[u]
+    cdef Leg* leg
+    if is_block(unit):
+        leg = &e.legs[unit.first_leg]
+        return leg.qty_lots == 0 and leg.orders == NONE
+    return ((unit.flags & IN_MARGIN_CALL) != 0
+            or (unit.cash_units < 0 and e.accounts[unit.account].usdc_units > 0))
+
+
+cdef inline void touch_orders(Core* e, uint32_t u) noexcept nogil:
+    """Orders of the unit changed and nothing else: it is tested or filed anew only if that matters.
+
+    Once it has reserved orders it is filed for its margin call, and stays so when they are gone: a
+    key that is crossed too early costs a look, and the next filing moves it.
+    """
+    if orders_matter(e, u):
+        touch(e, u)
+    elif (not is_block(&e.units[u]) and not e.units[u].flags & FILED_FOR_CALL
+            and has_reserved_orders(e, u)):
+        smudge(e, u)
+
+
 cdef inline bint is_block(const Unit* unit) noexcept nogil:
     return unit.isolation_id != 0
 
@@ -457,9 +511,28 @@ cdef inline uint32_t main_of(Core* e, uint32_t u) noexcept nogil:
     return e.accounts[e.units[u].account].unit
 
 
+cdef inline void write_events_to(Core* e, Event* events, uint64_t room) noexcept nogil:
+    """Events of the next command go there; the arena takes over when it is full."""
+    e.events = events
+    e.event_room = room
+    e.event_count = 0
+
+
+cdef inline void spill_events(Core* e) noexcept nogil:
+    """The caller's buffer is full in the middle of a command: go on in the arena, which never is.
+
+    Whoever appends an event fills it before the next one, so that no pointer is left behind.
+    """
+    CHECK(e.events != e.event_arena)
+    memcpy(e.event_arena, e.events, e.event_count * sizeof(Event))
+    e.events = e.event_arena
+    e.event_room = e.event_capacity
+
+
 cdef inline Event* event(Core* e, uint8_t kind) noexcept nogil:
     """Append one event of the current command; the caller fills what the kind uses."""
-    CHECK(e.event_count < e.event_capacity)
+    if rarely(e.event_count == e.event_room):
+        spill_events(e)
     cdef Event* ev = &e.events[e.event_count]
     e.event_count += 1
     memset(ev, 0, sizeof(Event))
@@ -616,6 +689,28 @@ cdef inline uint32_t block_on(Core* e, uint32_t account, uint32_t contract) noex
     return u
 
 
+cdef enum:
+    # By how many accounts a walk over all units loads them, and their positions, early.
+    AHEAD_UNITS = 16
+    AHEAD_LEGS = 8
+
+
+cdef inline void ahead_of_account(Core* e, uint32_t account) noexcept nogil:
+    cdef uint32_t u
+    if account + AHEAD_UNITS >= e.h.account_count:
+        return
+    prefetch(&e.units[e.accounts[account + AHEAD_UNITS].unit])
+    u = e.accounts[account + AHEAD_UNITS].first_block
+    if u != NONE:
+        prefetch(&e.units[u])
+    u = e.units[e.accounts[account + AHEAD_LEGS].unit].first_leg
+    if u != NONE:
+        prefetch(&e.legs[u])
+    u = e.accounts[account + AHEAD_LEGS].first_block
+    if u != NONE:
+        prefetch(&e.legs[e.units[u].first_leg])
+
+
 cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
     """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
     cdef uint32_t account = 0, after
@@ -625,4 +720,5 @@ cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
         if after != NONE:
             return after
         account += 1
+    ahead_of_account(e, account)
     return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE

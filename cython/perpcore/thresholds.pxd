@@ -2,19 +2,22 @@
 
 Each leg with a position is filed under one mark tick of its contract: longs in a mirrored map, so
 that both maps are searched from their smallest key. A unit with one leg is filed under its exact
-threshold. A unit with several is filed under a safe box: its slack is split over its legs, each
+threshold and stays there while that moves away from the mark: a key that is reached too early
+costs a look. A unit with several is filed under a safe box: its slack is split over its legs, each
 leg gets the number of ticks that its part can pay for, and as long as no leg left its box the
 losses cannot exceed the slack; when one does, the unit is tested exactly and filed anew.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from perpcore.contract cimport maintenance_threshold, margin_rate, steepest_trigger
+from perpcore.contract cimport (
+    call_rate, maintenance_threshold, margin_rate, steepest_trigger, trigger_line,
+)
 from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
     i128_mul_u, mul_div_floor, sub64
 from perpcore.margin cimport (
-    ExactSum, Rate, exact_add, exact_clear, liquidation_threshold, rate_add,
+    ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below,
 )
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport prefetch
 from perpcore.pricemap cimport (
     Cell, PriceMap, pricemap_erase, pricemap_find, pricemap_has_room, pricemap_insert, pricemap_min,
     pricemap_next,
@@ -25,7 +28,8 @@ from perpcore.standing cimport (
     required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
-    CHUNK_IDS, Chunk, Core, Leg, Market, Unit, edit_leg, is_block, smudge, touch,
+    CHUNK_IDS, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg, edit_unit,
+    has_reserved_orders, is_block, smudge, touch,
 )
 from perpcore.undo cimport undo_save
 
@@ -124,15 +128,6 @@ cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
     return sub64(cash, half_haircut(e, u))
 
 
-cdef inline Rate call_rate(const Market* m, const Leg* leg) noexcept nogil:
-    """What a margin call asks of the notional: fee reserve and margin rate; without brackets."""
-    cdef bint fits = True
-    cdef Rate a = rate_add(m.terms.rates.fee_reserve, margin_rate(
-        &m.terms, magnitude(leg.qty_lots), 0, leg.leverage), &fits)
-    CHECK(fits)
-    return a
-
-
 cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg) noexcept nogil:
     """No mark can be told before which there is no margin call: every mark is looked at.
 
@@ -142,7 +137,7 @@ cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg) noexcept nogil
     cdef Rate a
     if m.terms.rates.has_brackets:
         return True
-    a = call_rate(m, leg)
+    a = call_rate(&m.terms, magnitude(leg.qty_lots), 0, leg.leverage)
     return leg.qty_lots > 0 and a.num >= a.den
 
 
@@ -156,14 +151,13 @@ cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t cash = solo_cash(e, u, initial)
-    cdef Rate a
     if not initial:
         return maintenance_threshold(&m.terms, cash, leg.qty_lots, leg.cost_units)
     if no_mark_is_safe(m, leg):
         return unsafe_mark(m, leg)
-    a = call_rate(m, leg)
-    return liquidation_threshold(cash, leg.qty_lots, leg.cost_units, m.terms.v, a,
-                                 m.terms.max_mark_ticks)
+    return liquidation_threshold(
+        cash, leg.qty_lots, leg.cost_units, m.terms.v,
+        call_rate(&m.terms, magnitude(leg.qty_lots), 0, leg.leverage), m.terms.max_mark_ticks)
 
 
 cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
@@ -176,17 +170,6 @@ cdef inline uint32_t only_leg(Core* e, uint32_t u) noexcept nogil:
             found = i
         i = e.legs[i].next_leg
     return found
-
-
-cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
-    """Whether any order of the unit may still raise its risk."""
-    cdef uint32_t i = e.units[u].first_leg, g
-    while i != NONE:
-        g = e.legs[i].orders
-        if g != NONE and (e.groups[g].reserved_lots[0] or e.groups[g].reserved_lots[1]):
-            return True
-        i = e.legs[i].next_leg
-    return False
 
 
 cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -261,30 +244,96 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
         i = e.legs[i].next_leg
 
 
+cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """Whether a unit's only leg may stay where it is filed: the mark has not reached its key, and
+    one tick before the key the unit passes its test, so that it does at every mark up to there.
+
+    A product instead of the divisions of a threshold; most changes of a unit end here.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t lots = magnitude(leg.qty_lots), before
+    cdef Line line
+    if leg.chunk == NONE or leg.key_side != (leg.qty_lots < 0):
+        return False
+    # Where no mark is safe, passing at one proves nothing of others.
+    if initial and no_mark_is_safe(m, leg):
+        return False
+    if leg.qty_lots > 0:
+        before = m.terms.max_mark_ticks - leg.key + 1
+        if before > m.live.mark_ticks:
+            return False
+    else:
+        before = leg.key - <int64_t>1
+        if before < m.live.mark_ticks:
+            return False
+    if initial:
+        line = Line(call_rate(&m.terms, lots, 0, leg.leverage), 0)
+    else:
+        line = trigger_line(&m.terms, lots, mul64(lots, mul64(m.terms.v, before)))
+    return not margin_below(add64(solo_cash(e, u, initial), line.cum_units), leg.qty_lots,
+                            leg.cost_units, before, m.terms.v, line.rate)
+
+
+cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
+    """Remember for which of the two tests the unit is filed."""
+    if initial != ((e.units[u].flags & FILED_FOR_CALL) != 0):
+        edit_unit(e, u).flags ^= FILED_FOR_CALL
+
+
+cdef inline void refile_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """Re-key the one leg of a unit, unless its key still serves."""
+    if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
+        note_filing(e, u, True)
+    elif not initial and key_serves(e, u, i, False):
+        note_filing(e, u, False)
+    else:
+        note_filing(e, u, initial)
+        refile_leg(e, i, solo_threshold(e, u, i, initial))
+
+
 cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
     """Re-key every leg of a unit; the margin call comes first if the unit has reserved orders."""
     cdef Unit* unit = &e.units[u]
     cdef uint32_t i = only_leg(e, u), j
     cdef bint initial = not is_block(unit) and has_reserved_orders(e, u)
     if i == NONE:
+        note_filing(e, u, initial)
         file_box(e, u, initial)
         return
     j = unit.first_leg
     while j != NONE:
-        if j != i:
-            refile_leg(e, j, 0)
+        if j != i and e.legs[j].chunk != NONE:
+            unfile_leg(e, j)
         j = e.legs[j].next_leg
-    refile_leg(e, i, solo_threshold(e, u, i, initial))
+    refile_only(e, u, i, initial)
+
+
+cdef inline bint fails_a_test(Core* e, uint32_t u) noexcept nogil:
+    """Below maintenance, or, with reserved orders, below initial margin (Q1, C4)."""
+    if not meets_maintenance(e, u, NULL):
+        return True
+    return (not is_block(&e.units[u]) and has_reserved_orders(e, u)
+            and compare_initial(e, u) < 0)
 
 
 cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
     """A key of the unit was crossed: it is touched if a test of it fails, else only filed anew."""
-    if not meets_maintenance(e, u, NULL):
-        touch(e, u)
-    elif not is_block(&e.units[u]) and has_reserved_orders(e, u) and compare_initial(e, u) < 0:
+    if fails_a_test(e, u):
         touch(e, u)
     else:
         smudge(e, u)
+
+
+cdef inline void ahead_of_chunk(Core* e, uint32_t c) noexcept nogil:
+    """Load all units of a chunk side by side: neighbors in the index are none in memory."""
+    cdef uint32_t n
+    if e.chunks[c].next != NONE:
+        prefetch(&e.chunks[e.chunks[c].next])
+    for n in range(e.chunks[c].count):
+        prefetch(&e.legs[e.chunks[c].legs[n]])
+    for n in range(e.chunks[c].count):
+        prefetch(&e.units[e.legs[e.chunks[c].legs[n]].unit])
 
 
 cdef inline void sweep(Core* e, uint32_t contract) noexcept nogil:
@@ -301,6 +350,7 @@ cdef inline void sweep(Core* e, uint32_t contract) noexcept nogil:
         while key >= 0 and key <= bound:
             c = pricemap_find(index, key).head
             while c != NONE:
+                ahead_of_chunk(e, c)
                 for n in range(e.chunks[c].count):
                     look_at(e, e.legs[e.chunks[c].legs[n]].unit)
                 c = e.chunks[c].next

@@ -119,25 +119,28 @@ cdef list adl_side(Core* e, uint32_t contract, int against_lots):
 
 
 cdef object levels_of(Core* e, uint32_t contract):
-    """Liquidation marks of all units with their one position on the contract."""
-    cdef dict sums = {}
-    cdef uint32_t account, u, i
-    cdef int64_t mark
-    cdef bint in_main
-    for account in range(e.h.account_count):
-        u = e.accounts[account].unit
-        in_main = True
-        while u != NONE:
-            i = only_leg(e, u)
-            if i != NONE and e.legs[i].contract == contract:
-                mark = liquidation_mark(e, u, i)
-                if mark:
-                    key = (1 if e.legs[i].qty_lots > 0 else 2, mark)
-                    sums[key] = sums.get(key, 0) + abs(e.legs[i].qty_lots)
-            u = e.accounts[account].first_block if in_main else e.units[u].next_block
-            in_main = False
-    rows = [(side, at, lots) for (side, at), lots in sorted(sums.items())]
-    return np.array(rows, np.int64).reshape(-1, 3)
+    """Liquidation marks of all units with their one position on the contract, summed by mark."""
+    cdef int64_t[:, ::1] rows = np.empty((e.markets[contract].live.position_count, 3), np.int64)
+    cdef uint32_t u = next_unit(e, NONE), i
+    cdef int64_t mark, count = 0
+    while u != NONE:
+        i = only_leg(e, u)
+        if i != NONE and e.legs[i].contract == contract:
+            mark = liquidation_mark(e, u, i)
+            if mark:
+                rows[count, 0] = 1 if e.legs[i].qty_lots > 0 else 2
+                rows[count, 1] = mark
+                rows[count, 2] = magnitude(e.legs[i].qty_lots)
+                count += 1
+        u = next_unit(e, u)
+    found = np.asarray(rows)[:count]
+    if count == 0:
+        return found
+    found = found[np.lexsort((found[:, 1], found[:, 0]))]
+    first = np.flatnonzero(np.r_[True, (found[1:, :2] != found[:-1, :2]).any(axis=1)])
+    levels = found[first]
+    levels[:, 2] = np.add.reduceat(found[:, 2], first)
+    return levels
 
 
 cdef dict dump_contract(Core* e, uint32_t contract):
@@ -187,7 +190,8 @@ cdef dict dump_account(Core* e, uint32_t account):
         "account": account, "profile": e.accounts[account].profile,
         "cash_units": unit.cash_units, "usdc_units": e.accounts[account].usdc_units,
         "session_pnl_units": unit.session_pnl_units, "kept_units": unit.kept_units,
-        "margin_call": unit.flags & 1, "deficit_units": e.accounts[account].deficit_units,
+        "margin_call": unit.flags & IN_MARGIN_CALL,
+        "deficit_units": e.accounts[account].deficit_units,
         "cancel_after_ns": e.accounts[account].cancel_after_ns,
         "legs": dump_legs(e, e.accounts[account].unit),
     }

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perpcore import book as book
+    from perpcore import calculator as calculator
     from perpcore import codes as codes
     from perpcore import commands as commands
     from perpcore import engine as engine
@@ -75,7 +76,7 @@ _HOME = {
     "venue": ("Venue",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("book", "codes", "commands", "engine", "margin")
+_SUBMODULES = ("book", "calculator", "codes", "commands", "engine", "margin")
 
 __all__ = [*_MODULE_OF, *_SUBMODULES, "get_include"]
 

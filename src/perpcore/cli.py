@@ -5,6 +5,7 @@ Every error that a user can cause ends in one line on stderr and exit code 2.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from perpcore.prices import InputError, bundled_prices, load_prices, utc_minute
-from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario
+from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario, off_range
 
 if TYPE_CHECKING:
     from perpcore.drive import Run
@@ -34,7 +35,7 @@ def whole_number(low: int, high: int, example: int, unit: str = "") -> Callback:
 
     def convert(_: click.Context, param: click.Parameter, value: str) -> int:
         text = value.replace(",", "").replace("_", "")
-        if text.lstrip("-").isdecimal() and low <= int(text) <= high:
+        if re.fullmatch(r"\d{1,30}", text) and low <= int(text) <= high:
             return int(text)
         of_unit = f" of {unit}" if unit else ""
         raise InputError(
@@ -65,7 +66,7 @@ def cli() -> None:
               "Feather with a time and a close column. Default: BTC, 2022-01-20 to 24 (bundled).")
 @click.option("--contract", "symbol", callback=contract_symbol, default="BTCUSD-PERP",
               metavar="SYMBOL", show_default=True, help="Contract that the prices belong to.")
-@click.option("--traders", callback=whole_number(1, 1_000_000, 20_000), default="20000",
+@click.option("--traders", callback=whole_number(1, 200_000, 20_000), default="20000",
               metavar="N", show_default=True,
               help="Number of traders; makers' capital and depth go with it.")
 @click.option("--seed", callback=whole_number(0, 2**63 - 1, 7), default="7", metavar="N",
@@ -80,13 +81,19 @@ def cascade(
 ) -> None:
     """Drive a venue through a crash: liquidations, insurance fund, socialized loss."""
     console = Console()
+    for option, named in (("--prices", prices_file), ("--out", out_dir)):
+        if named is not None and not named.strip():
+            raise InputError(option, "names nothing", _SEE_HELP)
     out = Path(out_dir) if out_dir is not None else None
     if out is not None:
         from perpcore.report import check_out
 
         check_out(out)
-    path = bundled_prices() if prices_file is None else load_prices(prices_file)
-    scenario = Scenario(traders=traders, seed=seed, fund_usd=fund, contract=CONTRACTS[symbol])
+    contract = CONTRACTS[symbol]
+    path = bundled_prices() if prices_file is None else load_prices(
+        prices_file, lambda price: off_range(contract, price)
+    )
+    scenario = Scenario(traders=traders, seed=seed, fund_usd=fund, contract=contract)
     started = time.perf_counter()
     run = _drive(console, scenario, path)
     from perpcore.statistics import summarize
@@ -168,12 +175,14 @@ def _headline(run: Run, s: Statistics, seconds: float) -> Table:
 
 def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     """(name, value) of each headline figure; the report and the terminal show the same ones."""
-    tick = float(run.scenario.contract.mark_tick)
+    price = run.scenario.contract.price_text
     fund, sessions, found = s.fund, s.sessions, s.liquidations
     isolated = int(found.isolated.sum())
     rows = [
-        ("Index low", f"{s.index_low[0] * tick:,.2f} USD at {utc_minute(s.index_low[1])} "
-         f"(mark {s.mark_low[0] * tick:,.2f})"),
+        ("Index low", f"{price(s.index_low[0])} USD at {utc_minute(s.index_low[1])}; lowest mark "
+         f"{price(s.mark_low[0])} USD"),
+        ("Open interest", f"at most {usd(s.open_interest_peak[0])} "
+         f"({utc_minute(s.open_interest_peak[1])}), {usd(s.open_interest_end_units)} at the end"),
         ("Liquidations", f"{count(len(found.minute), 'unit')} ({isolated:,} isolated, "
          f"{len(found.minute) - isolated:,} cross), {usd(int(found.notional_units.sum()))}"),
         ("Taken over by the fund", f"{count(int((found.taken_units > 0).sum()), 'unit')}, "
@@ -183,12 +192,12 @@ def headline_rows(run: Run, s: Statistics) -> list[tuple[str, str]]:
     ]
     worst = s.cascade
     if worst is not None:
-        fall = worst.index_low_ticks / worst.index_before_ticks - 1
+        moved = worst.index_far_ticks / worst.index_before_ticks - 1
         rows.append(
             ("Worst cascade", f"{worst.last - worst.first + 1} minutes from "
              f"{utc_minute(worst.start_ns)}: {count(worst.liquidations, 'unit')}, "
              f"{usd(worst.notional_units)}, {count(worst.waves_max, 'wave')} in a minute, index "
-             f"{fall:+.2%}, mark up to {worst.gap_ticks * tick:+,.0f} USD off the index")
+             f"{moved:+.2%}, mark up to {price(worst.gap_ticks, '+')} USD off the index")
         )
     rows += [
         ("Insurance fund", f"start {usd(fund.start_units)}, minimum {usd(fund.minimum_units)} "
@@ -239,7 +248,6 @@ def _leverage_table(s: Statistics) -> Table:
 
 
 def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
-    tick = float(run.scenario.contract.mark_tick)
     table = _table(
         f"\nThe {count} hours with the most liquidated", "hour (UTC)", "isolated", "cross",
         "book, M USD", "fund, M USD", "mark low", "waves",
@@ -250,7 +258,7 @@ def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
             table.add_row(
                 utc_minute(row.start_ns), f"{row.isolated:,}", f"{row.cross:,}",
                 millions(row.book_units), millions(row.taken_units),
-                f"{row.mark_low_ticks * tick:,.0f}", f"{row.waves_max}",
+                run.scenario.contract.price_text(row.mark_low_ticks), f"{row.waves_max}",
             )
     return table
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from perpcore.codes import (
     Code,
     Currency,
@@ -29,7 +30,6 @@ from perpcore.codes import (
     Side,
     TimeInForce,
 )
-
 from perpcore.prices import MINUTE_NS, PricePath
 from perpcore.records import COMMAND, EVENT
 from perpcore.scenario import (
@@ -84,6 +84,16 @@ _PROFILE = (
     | 1 << 48
 )
 _ADMIN_KEY = 0x5EED
+# As plain numbers: they are looked up hundreds of thousands of times in a run.
+_BUY, _SELL = int(Side.BUY), int(Side.SELL)
+_FILL, _TAKEN_OVER, _BALANCE = (
+    int(EventKind.FILL), int(EventKind.TAKEN_OVER), int(EventKind.BALANCE)
+)
+_BLOCK_OPEN, _LIQUIDATED, _REJECT = (
+    int(EventKind.BLOCK_OPEN), int(EventKind.LIQUIDATED), int(EventKind.REJECT)
+)
+_KINDS = max(EventKind) + 1
+_MAIN_USD, _EXCEEDS_WITHDRAWABLE = int(Ledger.MAIN_USD), int(Code.EXCEEDS_WITHDRAWABLE)
 _COMMAND_BYTES = f"V{COMMAND.itemsize}"
 _OUT_EVENTS = 1 << 17
 
@@ -134,7 +144,17 @@ class Tape:
     mark_ticks: Ints
     waves: Ints
     open_interest_lots: Ints
-    open_positions: Ints
+    _picked: dict[int, NDArray[np.void]] = field(default_factory=dict, init=False, repr=False)
+    _picked_from: NDArray[np.void] | None = field(default=None, init=False, repr=False)
+
+    def of_kind(self, kind: int) -> NDArray[np.void]:
+        """The events of one kind, in their order; picked out once for all who ask."""
+        if self._picked_from is not self.events:
+            self._picked, self._picked_from = {}, self.events
+            self._kinds = np.ascontiguousarray(self.events["kind"])
+        if kind not in self._picked:
+            self._picked[kind] = self.events[self._kinds == kind]
+        return self._picked[kind]
 
 
 @dataclass
@@ -162,6 +182,16 @@ class _Record:
     rows: list[tuple[int, ...]] = field(default_factory=list)
     levels: list[tuple[int, Ints]] = field(default_factory=list)
 
+    def join(self) -> NDArray[np.void]:
+        """All events in one array; each chunk is given up as it is copied, to save memory."""
+        events = np.empty(sum(len(chunk) for chunk in self.chunks), EVENT)
+        end = len(events)
+        while self.chunks:
+            chunk = self.chunks.pop()
+            events[end - len(chunk) : end] = chunk
+            end -= len(chunk)
+        return events
+
 
 class Drive:
     """One venue and its traders, moved minute by minute along a path."""
@@ -172,11 +202,13 @@ class Drive:
         self.scenario = scenario
         self.path = path
         contract = scenario.contract
-        terms = scenario.contract_terms()
         self.k = contract.marks_per_tick
         self.v = contract.value_units
-        max_ticks = int(terms["max_price_ticks"][0]) * self.k
+        max_ticks = contract.max_price_ticks * self.k
         self.index, self.rounded = path.mark_ticks(contract.mark_tick, max_ticks)
+        terms = scenario.contract_terms(int(self.index[0]))
+        self.max_position_lots = int(terms["max_position_lots"][0])
+        self.max_order_lots = int(terms["max_order_lots"][0])
         self.fee_e9 = int(2 * terms["taker_fee_e9"][0] + terms["liquidation_fee_e9"][0])
         self.population = draw_population(scenario, len(path))
         self.engine = Engine(scenario.venue_terms(), _ADMIN_KEY)
@@ -229,22 +261,28 @@ class Drive:
                 return
 
     def _fold(self, events: NDArray[np.void]) -> None:
-        kind = events["kind"]
-        fills = events[kind == EventKind.FILL]
-        if len(fills):
+        """Bring the traders' view up to date: positions, main cash, blocks, refused withdrawals."""
+        # A copy side by side: each comparison below would stride over whole events otherwise.
+        kind = np.ascontiguousarray(events["kind"])
+        counts = np.bincount(kind, minlength=_KINDS)
+        if counts[_FILL]:
+            fills = events[kind == _FILL]
             self.last = int(fills["price_ticks"][-1]) * self.k
-            bought = fills["flags"] >> 4 == Side.BUY
+            bought = fills["flags"] >> 4 == _BUY
             self._move(fills, np.where(bought, fills["qty_lots"], -fills["qty_lots"]))
-        taken = events[kind == EventKind.TAKEN_OVER]
-        if len(taken):
+        if counts[_TAKEN_OVER]:
+            taken = events[kind == _TAKEN_OVER]
             self._move(taken, -taken["qty_lots"])
-        balances = events[(kind == EventKind.BALANCE) & (events["ledger"] == Ledger.MAIN_USD)]
-        self.main_units[balances["account"]] = balances["balance_units"]
-        opened = events[kind == EventKind.BLOCK_OPEN]
-        self.isolation_id[self.population.isolated_of[opened["account"]]] = opened["isolation_id"]
-        self.liquidations += int(np.count_nonzero(kind == EventKind.LIQUIDATED))
-        refused = events[(kind == EventKind.REJECT) & (events["code"] == Code.EXCEEDS_WITHDRAWABLE)]
-        if len(refused):
+        if counts[_BALANCE]:
+            balances = events[(kind == _BALANCE) & (events["ledger"] == _MAIN_USD)]
+            self.main_units[balances["account"]] = balances["balance_units"]
+        if counts[_BLOCK_OPEN]:
+            opened = events[kind == _BLOCK_OPEN]
+            strategy = self.population.isolated_of[opened["account"]]
+            self.isolation_id[strategy] = opened["isolation_id"]
+        self.liquidations += int(counts[_LIQUIDATED])
+        if counts[_REJECT]:
+            refused = events[(kind == _REJECT) & (events["code"] == _EXCEEDS_WITHDRAWABLE)]
             self.withdraw_minute[refused["account"]] = self._session_end() + 1
 
     def _move(self, events: NDArray[np.void], lots: Ints) -> None:
@@ -302,21 +340,23 @@ class Drive:
         # One percent in five minutes makes quotes three times as wide and a third as deep.
         widen = min(600, 100 + 2 * (abs(index - before) * 10_000 // before))
         depth_lots = self._lots_of(MAKER_DEPTH_USD * self.scenario.traders) // MAKERS
-        full_lots = max(1, self._lots_of(
+        full_lots = min(max(1, self._lots_of(
             MAKER_CAPITAL_USD * MAKER_INVENTORY_MULTIPLE * self.scenario.traders
-        ))
+        )), self.max_position_lots * 9 // 10)
         tilt = np.clip(self.maker_lots * 10_000 // full_lots, -10_000, 10_000)
         fair = index - index * SKEW_E4 * tilt // 100_000_000
-        away = np.array([distance for distance, _ in QUOTE_LEVELS], np.int64)
+        away = np.array([e4 for e4, _ in QUOTE_LEVELS], np.int64)
         share = np.array([weight for _, weight in QUOTE_LEVELS], np.int64)
         jitter = self.rng.integers(80, 121, (2, MAKERS, len(away)))
         accounts = np.repeat(np.arange(MAKERS) + self.scenario.traders, len(away))
         blocks = [commands(MAKERS, Kind.CANCEL_ALL, now, account=accounts[:: len(away)])]
-        for i, (side, sign) in enumerate(((Side.BUY, 1), (Side.SELL, -1))):
+        # On a coarse grid too a maker's two sides stay apart.
+        distance = np.maximum(index * away * widen // 1_000_000, 1)
+        for i, (side, sign) in enumerate(((_BUY, 1), (_SELL, -1))):
             room = 10_000 - np.maximum(sign * tilt, 0)
             lots = depth_lots * share[None, :] * jitter[i] // (100 * widen)
-            lots = (lots * room[:, None] // 10_000).ravel()
-            ticks = fair[:, None] - sign * (index * away[None, :] * widen // 1_000_000)
+            lots = np.minimum(lots * room[:, None] // 10_000, self.max_order_lots).ravel()
+            ticks = fair[:, None] - sign * distance[None, :]
             price = self._to_price(ticks.ravel(), side)
             some = lots > 0
             blocks.append(self._limit(now, accounts[some], side, price[some], lots[some]))
@@ -328,7 +368,7 @@ class Drive:
 
     def _to_price(self, mark_ticks: Ints, side: Any) -> Ints:
         """Order prices from mark ticks: a buyer's rounded down, a seller's up, both passive."""
-        buy = np.asarray(side) == Side.BUY
+        buy = np.asarray(side) == _BUY
         return np.where(buy, mark_ticks // self.k, -(-mark_ticks // self.k))
 
     @staticmethod
@@ -366,15 +406,15 @@ class Drive:
         enough = stake >= STAKE_MIN_USD * USD
         self.next_minute[s[~enough]] = np.iinfo(np.int64).max
         s, account, stake = s[enough], account[enough], stake[enough]
-        side = np.where(people.long[s, self.trip[s]], Side.BUY, Side.SELL)
+        side = np.where(people.long[s, self.trip[s]], _BUY, _SELL)
         slip = self.mark * SLIP_E4 // 10_000
-        limit = np.where(side == Side.BUY, self.mark + slip, self.mark - slip)
+        limit = np.where(side == _BUY, self.mark + slip, self.mark - slip)
         lot_units = np.maximum(limit, self.mark) * self.v
         # Need of a lot (SPEC C3), rounded up: margin, both fees, the fee reserve and the slip.
         need = lot_units // people.leverage[s] + lot_units * self.fee_e9 // E9 + slip * self.v + 4
         lots = np.minimum(stake // need, self._lots_of(NOTIONAL_MAX_USD))
         # What cannot be opened now is tried again, a little later.
-        self.next_minute[s] = minute + 1 + people.wait_minutes[s, self.trip[s]] // 20
+        self.next_minute[s] = minute + 1 + people.wait_minutes[s, self.trip[s]] // 5
         some = lots > 0
         s, isolated = s[some], people.isolated[s[some]]
         return self._limit(
@@ -404,7 +444,7 @@ class Drive:
         """Resting orders that would add to a cross position at a better price."""
         self.laddered[s] = True
         long = self.lots[s] > 0
-        side = np.where(long, Side.BUY, Side.SELL)
+        side = np.where(long, _BUY, _SELL)
         lots = np.maximum(np.abs(self.lots[s]) // 6, 1)
         blocks = []
         for distance in LADDER_E4:
@@ -519,10 +559,13 @@ class Drive:
         self._settle_positions(minute)
         self.premium_sum += self.mark - index
         self.index_sum += index
-        longs = int(self.lots[self.lots > 0].sum() + self.maker_lots[self.maker_lots > 0].sum())
-        self.record.rows.append(
-            (first_seq, now, index, self.mark, waves, longs, int(np.count_nonzero(self.lots)))
-        )
+        self.record.rows.append((first_seq, now, index, self.mark, waves, self._open_interest()))
+
+    def _open_interest(self) -> int:
+        """Lots of all longs; the fund's inventory is what the others lack of meeting each other."""
+        longs = int(np.maximum(self.lots, 0).sum() + np.maximum(self.maker_lots, 0).sum())
+        inventory = -int(self.lots.sum() + self.maker_lots.sum())
+        return longs + max(0, inventory)
 
     def run(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Run:
         """Drive the whole path; `progress(done, total)` is called about once in 50 minutes."""
@@ -535,7 +578,7 @@ class Drive:
         # The last session is settled too, so that every profit and loss is in a balance.
         self._settle_session(int(self.path.timestamps_ns[-1]) + MINUTE_NS - 1)
         rows = np.array(self.record.rows, np.int64).T
-        events = np.concatenate(self.record.chunks)
+        events = self.record.join()
         engine = self.engine
         return Run(
             scenario=self.scenario,

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from perpcore.codes import Side
 from plotly.subplots import make_subplots
 
 from perpcore.cli import headline_rows
+from perpcore.codes import Side
 from perpcore.drive import Run
 from perpcore.prices import utc_minute
 from perpcore.scenario import LEVERAGE_WEIGHTS, MINUTES_BEFORE
-from perpcore.statistics import Statistics
+from perpcore.statistics import Statistics, open_interest_units
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#6b7785", "#e6eaee", "#ffffff"
 BLUE, AMBER, RED, GREEN = "#2b6cb0", "#d98324", "#c0392b", "#2f855a"
@@ -69,16 +69,34 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
+def _fits(figure: go.Figure, narrow: dict[str, Any]) -> go.Figure:
+    """Note what a narrow screen changes of the layout; the page's script applies it and undoes it.
+
+    `narrow` has plotly's dotted names; what they hold now comes back on a wide screen.
+    """
+    wide = {name: figure.layout[name] for name in narrow}
+    figure.layout.meta = {"narrow": narrow, "wide": wide}
+    return figure
+
+
+def _time_axis(figure: go.Figure, run: Run, **where: Any) -> None:
+    """A time axis in UTC whose labels stay level; the page's head has the year."""
+    figure.update_xaxes(
+        tickformat="%H:%M\n%d %b", tickangle=0, title_text="UTC", title_standoff=4, **where
+    )
+    figure.update_xaxes(range=_window(run))
+
+
 def _price_figure(run: Run, s: Statistics) -> go.Figure:
     tape, tick = run.tape, float(run.scenario.contract.mark_tick)
-    shown = slice(_path_start(run), None)
+    shown, form = slice(_path_start(run), None), _price_form(run)
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06
+        rows=3, cols=1, shared_xaxes=True, row_heights=[0.5, 0.3, 0.2], vertical_spacing=0.05
     )
     figure.add_scatter(
         x=_times(tape.timestamps_ns[shown]), y=tape.mark_ticks[shown] * tick, row=1, col=1,
         mode="lines", line={"color": INK, "width": 1.3}, showlegend=False, name="Mark",
-        hovertemplate="%{x|%d %b %H:%M}<br>mark %{y:,.0f} USD<extra></extra>",
+        hovertemplate="%{x|%d %b %H:%M}<br>mark %{y:" + form + "} USD<extra></extra>",
     )
     if s.cascade is not None:
         late = s.cascade.first > 0.85 * len(tape.timestamps_ns)
@@ -105,12 +123,22 @@ def _price_figure(run: Run, s: Statistics) -> go.Figure:
             marker_line_width=0,
             hovertemplate="%{x|%d %b %H:00}<br>%{y:,.2f} M USD<extra>" + name + "</extra>",
         )
-    _styled(figure, 520).update_layout(barmode="stack")
-    figure.update_yaxes(title_text="Mark, USD", tickformat=",", row=1, col=1)
-    figure.update_yaxes(title_text="Liquidated an hour, M USD", row=2, col=1, rangemode="tozero")
-    figure.update_xaxes(range=_window(run))
-    figure.update_xaxes(tickformat="%H:%M\n%d %b %Y", row=2, col=1, title_text="UTC")
-    return figure
+    figure.add_scatter(
+        x=_times(tape.timestamps_ns[shown]), y=open_interest_units(run)[shown] / 1e14, row=3, col=1,
+        mode="lines", line={"color": MUTED, "width": 1.3}, showlegend=False, name="Open interest",
+        hovertemplate="%{x|%d %b %H:%M}<br>open interest %{y:,.2f} M USD<extra></extra>",
+    )
+    _styled(figure, 620).update_layout(barmode="stack")
+    figure.update_yaxes(title_text="Mark, USD", tickformat=form, row=1, col=1)
+    figure.update_yaxes(title_text="Liquidated an<br>hour, M USD", row=2, col=1, rangemode="tozero")
+    figure.update_yaxes(title_text="Open interest,<br>M USD", row=3, col=1, rangemode="tozero")
+    _time_axis(figure, run, row=3, col=1)
+    return _fits(figure, {"margin.l": 64, "margin.r": 8, "xaxis3.nticks": 4})
+
+
+def _price_form(run: Run) -> str:
+    """How plotly writes prices of the path: with the decimals that are worth showing."""
+    return f",.{run.scenario.contract.digits(int(run.tape.index_ticks.min()))}f"
 
 
 def _window(run: Run) -> list[str]:
@@ -126,18 +154,26 @@ def _path_start(run: Run) -> int:
 
 def _fund_figure(run: Run, s: Statistics) -> go.Figure:
     minute, balance = s.fund_series
-    # The last balance of each minute; the lowest point has a marker of its own.
-    last = np.flatnonzero(np.append(np.diff(minute) > 0, True))
+    # Of each minute the lowest balance and the last one.
+    first = np.flatnonzero(np.append(True, np.diff(minute) > 0))
+    last = np.append(first[1:], len(minute)) - 1
+    shown = np.column_stack([np.minimum.reduceat(balance, first), balance[last]]).ravel()
+    moments = np.repeat(_times(run.tape.timestamps_ns[minute[last]]), 2)
     scale, unit = _scale(int(np.abs(balance).max()))
     figure = go.Figure()
     figure.add_scatter(
-        x=_times(run.tape.timestamps_ns[minute[last]]), y=balance[last] / scale, mode="lines",
+        x=moments, y=shown / scale, mode="lines",
         line={"color": GREEN, "width": 1.8, "shape": "hv"}, showlegend=False,
         hovertemplate="%{x|%d %b %H:%M}<br>%{y:,.3f} " + unit + "<extra></extra>",
     )
     lowest, highest = s.fund.minimum_units, int(balance.max())
     if lowest < highest // 3:
         figure.add_hline(y=0, line={"color": "#8a949e", "width": 1})
+    figure.add_hline(
+        y=s.fund.start_units / scale, line={"color": MUTED, "width": 1, "dash": "dot"},
+        annotation={"text": "at the start", "font": {"color": MUTED, "size": 12}},
+        annotation_position="bottom right",
+    )
     figure.add_scatter(
         x=_times(np.array([s.fund.minimum_ns], np.int64)), y=[lowest / scale], mode="markers",
         marker={"color": RED, "size": 8}, showlegend=False, hoverinfo="skip", cliponaxis=False,
@@ -149,14 +185,14 @@ def _fund_figure(run: Run, s: Statistics) -> go.Figure:
     )
     # Room below the lowest point for its label.
     floor = min(0, lowest) if lowest < highest // 3 else lowest
-    room = max(highest - floor, 1) / scale * 0.14
+    room = max(highest - floor, 1) / scale * 0.18
     bottom = floor / scale - room
     _styled(figure, 300)
     figure.update_layout(margin_t=10)
     limits = [bottom, highest / scale + room]
     figure.update_yaxes(title_text=f"Insurance fund, {unit}", range=limits)
-    figure.update_xaxes(tickformat="%H:%M\n%d %b %Y", title_text="UTC", range=_window(run))
-    return figure
+    _time_axis(figure, run)
+    return _fits(figure, {"margin.l": 56, "margin.r": 8, "xaxis.nticks": 4})
 
 
 def _levels_around(run: Run, s: Statistics) -> list[tuple[str, int, NDArray[np.int64]]]:
@@ -165,27 +201,29 @@ def _levels_around(run: Run, s: Statistics) -> list[tuple[str, int, NDArray[np.i
     last = (s.cascade.last if s.cascade else 0) - MINUTES_BEFORE
     before = [snap for snap in run.levels if snap[0] <= first] or run.levels[:1]
     after = [snap for snap in run.levels if snap[0] > last] or run.levels[-1:]
-    return [("before", *before[-1]), ("after", *after[0])]
+    return [("Before", *before[-1]), ("After", *after[0])]
 
 
 def _levels_figure(run: Run, s: Statistics) -> go.Figure:
-    tick, v = float(run.scenario.contract.mark_tick), run.scenario.contract.value_units
+    contract, form = run.scenario.contract, _price_form(run)
+    tick, v = float(contract.mark_tick), contract.value_units
     snaps = _levels_around(run, s)
     rows_of = [
         min(minute + MINUTES_BEFORE, len(run.tape.mark_ticks)) - 1 for _, minute, _ in snaps
     ]
-    marks = [float(run.tape.mark_ticks[max(0, row)]) * tick for row in rows_of]
-    low, high = min(marks) * (1 - _REACH), max(marks) * (1 + _REACH)
+    marks = [int(run.tape.mark_ticks[max(0, row)]) for row in rows_of]
+    low, high = min(marks) * tick * (1 - _REACH), max(marks) * tick * (1 + _REACH)
     edges = np.linspace(low, high, _BINS + 1)
     middle = (edges[1:] + edges[:-1]) / 2
     titles = [
-        f"{name} the worst cascade, {utc_minute(int(run.tape.timestamps_ns[max(0, row)]))}"
+        f"{name}, {_when(int(run.tape.timestamps_ns[max(0, row)]))}"
         for (name, _, _), row in zip(snaps, rows_of, strict=True)
     ]
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, shared_yaxes="all", vertical_spacing=0.13,
-        subplot_titles=[title.capitalize() for title in titles],
+        subplot_titles=titles,
     )
+    tallest = 0.0
     for i, ((_, _, levels), mark) in enumerate(zip(snaps, marks, strict=True), start=1):
         for name, side, color in (
             ("Long positions", Side.BUY, BLUE), ("Short positions", Side.SELL, AMBER),
@@ -193,45 +231,55 @@ def _levels_figure(run: Run, s: Statistics) -> go.Figure:
             mine = levels[levels[:, 0] == side]
             notional = np.abs(mine[:, 2]) * (mine[:, 1] * float(v)) / 1e14
             height, _ = np.histogram(mine[:, 1] * tick, edges, weights=notional)
+            tallest = max(tallest, float(height.max()))
             figure.add_bar(
                 x=middle, y=height, name=name, marker_color=color, marker_line_width=0, row=i,
                 col=1, showlegend=i == 1,
-                hovertemplate="%{x:,.0f} USD<br>%{y:,.2f} M USD<extra>" + name + "</extra>",
+                hovertemplate=(
+                    "%{x:" + form + "} USD<br>%{y:,.2f} M USD<extra>" + name + "</extra>"
+                ),
             )
         figure.add_vline(
-            x=mark, line={"color": INK, "width": 1.2}, row=i, col=1,
-            annotation={"text": f"mark {mark:,.0f}", "font": {"color": INK, "size": 12},
-                        "yanchor": "top", "xanchor": "left", "xshift": 3},
+            x=mark * tick, line={"color": INK, "width": 1.2}, row=i, col=1,
+            annotation={"text": f"mark {contract.price_text(mark)}", "yanchor": "top",
+                        "font": {"color": INK, "size": 12}, "xanchor": "left", "xshift": 3},
         )
     _styled(figure, 500).update_layout(barmode="stack", bargap=0.05)
     figure.update_layout(legend_y=1.07, margin_t=58)
     figure.update_annotations({"font_size": 12})
     for title in figure.layout.annotations[:2]:
         title.update(x=0, xanchor="left", font={"size": 13, "color": INK})
-    figure.update_yaxes(title_text="M USD a bin", rangemode="tozero")
-    figure.update_xaxes(tickformat=",", showticklabels=True)
+    # Room above the bars for the mark's label.
+    figure.update_yaxes(title_text="M USD a bar", range=[0, max(tallest, 0.01) * 1.22])
+    figure.update_xaxes(tickformat=form, tickangle=0, showticklabels=True)
     figure.update_xaxes(title_text="Liquidation mark, USD", row=2, col=1)
-    return figure
+    return _fits(figure, {
+        "margin.l": 56, "margin.r": 8, "xaxis.nticks": 4, "xaxis2.nticks": 4,
+        "legend.entrywidth": 90,
+    })
 
 
 def _loser_figure(s: Statistics) -> go.Figure:
     losers = s.losers[::-1]
-    labels = [
-        f"trader {row.account:,} \N{MIDDLE DOT} {row.leverage}x {row.mode}" for row in losers
-    ]
+    labels = [f"{row.account:,} \N{MIDDLE DOT} {row.leverage}x {row.mode}" for row in losers]
+    most = max((-row.pnl_units / 1e11 for row in losers), default=1.0)
     figure = go.Figure()
     figure.add_bar(
         x=[row.pnl_units / 1e11 for row in losers], y=labels, orientation="h",
         marker_color=PALE_RED, marker_line_width=0, showlegend=False, width=0.68,
-        text=[f"{_signed(round(row.pnl_units / 1e11))} k" for row in losers], textposition="inside",
-        insidetextanchor="start", textfont={"color": INK, "size": 12},
+        text=[f"{_signed(round(row.pnl_units / 1e11))} k" for row in losers],
+        textposition="outside", textfont={"color": INK, "size": 12}, cliponaxis=False,
         hovertemplate="%{y}<br>%{x:,.1f} k USD<extra></extra>",
     )
     _styled(figure, 420)
-    figure.update_layout(margin={"l": 216, "t": 12})
-    figure.update_xaxes(title_text="Result over the run, k USD", tickformat=",", showgrid=True)
+    figure.update_layout(margin={"l": 150, "t": 12})
+    # Room for the figures left of the longest bar.
+    figure.update_xaxes(title_text="Result over the run, k USD", tickformat=",", tickangle=0,
+                        showgrid=True, range=[-1.2 * most, 0], nticks=5)
     figure.update_yaxes(ticks="", showgrid=False, tickfont={"color": INK, "size": 12})
-    return figure
+    return _fits(figure, {
+        "margin.l": 136, "margin.r": 12, "xaxis.range": [-1.5 * most, 0], "xaxis.nticks": 3,
+    })
 
 
 def _waterfall_figure(s: Statistics) -> go.Figure:
@@ -250,14 +298,19 @@ def _waterfall_figure(s: Statistics) -> go.Figure:
         hovertemplate="%{y}<br>%{delta:,.3f} " + unit + "<extra></extra>",
     )
     _styled(figure, 420)
-    figure.update_layout(margin={"l": 150, "t": 12, "r": 48})
+    figure.update_layout(margin={"l": 160, "t": 12, "r": 48})
     # Labels of falling steps stand left of them: room beyond zero keeps them off the names.
     reach = max((abs(units) for _, units in steps), default=1) / scale
-    figure.update_xaxes(title_text=unit, showgrid=True, range=[-0.24 * reach, 1.18 * reach])
+    figure.update_xaxes(
+        title_text=unit, showgrid=True, tickangle=0, range=[-0.24 * reach, 1.18 * reach]
+    )
     figure.update_yaxes(
         autorange="reversed", ticks="", showgrid=False, tickfont={"color": INK, "size": 12}
     )
-    return figure
+    return _fits(figure, {
+        "margin.l": 136, "margin.r": 8, "xaxis.range": [-0.5 * reach, 1.5 * reach],
+        "xaxis.nticks": 4,
+    })
 
 
 def _signed(value: float) -> str:
@@ -293,7 +346,7 @@ def figures(run: Run, statistics: Statistics) -> dict[str, str]:
 
 def report_context(run: Run, s: Statistics) -> dict[str, Any]:
     """Everything the page says in words and tables."""
-    tape, found, tick = run.tape, s.liquidations, float(run.scenario.contract.mark_tick)
+    tape, found = run.tape, s.liquidations
     start = _path_start(run)
     fund = s.fund
     bridge = [
@@ -315,7 +368,7 @@ def report_context(run: Run, s: Statistics) -> dict[str, Any]:
         "traders": f"{run.scenario.traders:,}",
         "seed": run.scenario.seed,
         "path_name": run.path_name,
-        "tiles": _tiles(run, s, tick),
+        "tiles": _tiles(run, s),
         "headline": headline_rows(run, s),
         "leverage": [
             (f"{row.leverage}x", f"{row.positions:,}", f"{row.isolated:,}", f"{row.cross:,}",
@@ -326,7 +379,7 @@ def report_context(run: Run, s: Statistics) -> dict[str, Any]:
         "hours": [
             (_when(row.start_ns), f"{row.isolated:,}", f"{row.cross:,}",
              f"{row.book_units / 1e14:,.2f}", f"{row.taken_units / 1e14:,.2f}",
-             f"{row.mark_low_ticks * tick:,.0f}", f"{row.waves_max}")
+             run.scenario.contract.price_text(row.mark_low_ticks), f"{row.waves_max}")
             for row in sorted(worst, key=lambda row: row.start_ns) if row.isolated + row.cross
         ],
         "bridge": [(name, f"{units / 1e8:,.2f}", total) for name, units, total in bridge],
@@ -336,15 +389,14 @@ def report_context(run: Run, s: Statistics) -> dict[str, Any]:
     }
 
 
-def _tiles(run: Run, s: Statistics, tick: float) -> list[tuple[str, str, str]]:
+def _tiles(run: Run, s: Statistics) -> list[tuple[str, str, str]]:
     """(what, figure, note) of the six figures on top of the page."""
     found, worst, fund = s.liquidations, s.cascade, s.fund
-    start = float(run.tape.index_ticks[0]) * tick
-    low = s.index_low[0] * tick
+    fall = s.index_low[0] / int(run.tape.index_ticks[0]) - 1
     notional = int(found.notional_units.sum())
     return [
-        ("Index low", f"{low:,.0f} USD",
-         f"{low / start - 1:+.1%} from the start, {_when(s.index_low[1])}".replace("-", MINUS)),
+        ("Index low", f"{run.scenario.contract.price_text(s.index_low[0])} USD",
+         f"{fall:+.1%} from the start, {_when(s.index_low[1])}".replace("-", MINUS)),
         ("Liquidated", _money(notional), f"{len(found.minute):,} units, "
          f"{int(found.isolated.sum()):,} of them isolated"),
         ("Worst 10 minutes", _money(worst.notional_units) if worst else "none",

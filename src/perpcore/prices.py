@@ -7,7 +7,9 @@ is named with its file and a cure. Prices stay exact decimals until they become 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -27,6 +29,12 @@ PRICE_COLUMNS = ("close", "price", "index", "mark")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLE_SUFFIXES = {".parquet", ".pq", ".feather", ".arrow"}
 _CSV_SUFFIXES = {".csv", ".txt"}
+_PACKED_SUFFIXES = {".gz", ".zip", ".bz2", ".xz", ".zst"}
+#: Times of a path, from 2000 to before 2100: others are no epoch in s, ms, us or ns.
+_YEARS_NS = (946_684_800 * 10**9, 4_102_444_800 * 10**9)
+
+#: What is wrong with a price, and the cure; None where nothing is.
+Judge = Callable[[Decimal], tuple[str, str] | None]
 
 
 class InputError(ValueError):
@@ -85,12 +93,13 @@ def utc_minute(timestamp_ns: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def load_prices(file: str | Path) -> PricePath:
+def load_prices(file: str | Path, judge: Judge = lambda price: None) -> PricePath:
     """Read and check a one-minute price path.
 
     CSV needs a header; Parquet and Feather need pyarrow. Columns: one of TIME_COLUMNS (ISO 8601,
     or an epoch in s, ms, us or ns; without a zone it is UTC) and one of PRICE_COLUMNS (USD); others
     are ignored. Rows are counted as an editor counts lines (CSV, the header is row 1) or from 1.
+    `judge` may refuse a price that its user has no place for (scenario.off_range).
     Raises InputError, which names file, row and cure: absent or empty file, missing column, a
     price that is no number, NaN, zero or negative, times unsorted, repeated or with a gap.
     """
@@ -99,6 +108,10 @@ def load_prices(file: str | Path) -> PricePath:
         raise InputError(str(file), "no such file", "check the path given to --prices")
     if path.is_dir():
         raise InputError(str(file), "is a directory", "name one CSV, Parquet or Feather file")
+    if not path.is_file():
+        raise InputError(str(file), "is not a file", "save the prices to a file and name it")
+    if not os.access(path, os.R_OK):
+        raise InputError(str(file), "cannot be read", "check its permissions")
     if path.stat().st_size == 0:
         raise InputError(str(file), "the file is empty", "export it again with a header and rows")
     suffix = path.suffix.lower()
@@ -106,13 +119,15 @@ def load_prices(file: str | Path) -> PricePath:
         rows = _csv_rows(path)
     elif suffix in _TABLE_SUFFIXES:
         rows = _table_rows(path)
+    elif suffix in _PACKED_SUFFIXES:
+        raise InputError(str(file), f"is packed ({suffix})", "unpack it and name what is inside")
     else:
         raise InputError(
             str(file),
             f"files ending in {suffix or 'nothing'!r} are not read",
             "give a .csv, .parquet or .feather file",
         )
-    return _checked(path, rows)
+    return _checked(path, rows, judge)
 
 
 def bundled_prices() -> PricePath:
@@ -134,11 +149,10 @@ def _column(where: str, names: Iterable[str], wanted: tuple[str, ...], what: str
         if name in found:
             return found[name]
     have = ", ".join(repr(name) for name in found) or "none"
-    raise InputError(
-        where,
-        f"no {what} column (found {have})",
-        f"name one of its columns {', '.join(wanted[:-1])} or {wanted[-1]}",
-    )
+    cure = f"name one of its columns {', '.join(wanted[:-1])} or {wanted[-1]}"
+    if any(name.replace(".", "").isdecimal() for name in found):
+        cure = f"write a header above the first row: {wanted[0]} for the {what}"
+    raise InputError(where, f"no {what} column (found {have})", cure)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any, Any]]:
@@ -218,16 +232,22 @@ class _Nanoseconds(int):
     """An integer that is known to be ns since 1970, unlike one whose unit must be told."""
 
 
-def _checked(path: Path, rows: Iterator[tuple[int, Any, Any]]) -> PricePath:
+def _checked(path: Path, rows: Iterator[tuple[int, Any, Any]], judge: Judge) -> PricePath:
     times: list[int] = []
     prices: list[Decimal] = []
     for row, raw_time, raw_price in rows:
         where = f"{path}: row {row}"
         time = _timestamp_ns(where, raw_time)
+        if times and time - times[-1] > MINUTE_NS:
+            raise _gap_or_disorder(path, where, times, time, rows)
         if times:
             _check_step(where, times[-1], time)
         times.append(time)
-        prices.append(_price(where, raw_price))
+        price = _price(where, raw_price)
+        wrong = judge(price)
+        if wrong is not None:
+            raise InputError(where, *wrong)
+        prices.append(price)
     if len(times) < 2:
         count = f"{len(times)} row{'' if len(times) == 1 else 's'}"
         raise InputError(str(path), f"has {count} of prices", "a path needs 2 minutes or more")
@@ -235,6 +255,7 @@ def _checked(path: Path, rows: Iterator[tuple[int, Any, Any]]) -> PricePath:
 
 
 def _check_step(where: str, before: int, now: int) -> None:
+    """Refuse a time that is not after the one before it by a minute; gaps are told elsewhere."""
     step = now - before
     if step == MINUTE_NS:
         return
@@ -243,29 +264,54 @@ def _check_step(where: str, before: int, now: int) -> None:
     elif step < 0:
         problem = f"time {utc_minute(now)} comes after {utc_minute(before)}"
         cure = "sort the file by time"
-    elif step < MINUTE_NS:
+    else:
         problem = f"is {step / 1e9:g} s after the row before it"
         cure = "give one row a minute"
-    else:
-        missing = step // MINUTE_NS - (step % MINUTE_NS == 0)
-        minutes = "minute is" if missing == 1 else "minutes are"
-        between = f"{utc_minute(before)} and {utc_minute(now)}"
-        problem = f"{missing:,} {minutes} missing between {between}"
-        cure = "fill the gap, or give the part before or after it"
     raise InputError(where, problem, cure)
+
+
+def _gap_or_disorder(
+    path: Path, where: str, times: list[int], now: int, rest: Iterator[tuple[int, Any, Any]]
+) -> InputError:
+    """The error for a row that comes too late: rows are missing, or one of them stands below."""
+    before, step = times[-1], now - times[-1]
+    try:
+        for row, raw_time, _ in rest:
+            time = _timestamp_ns(f"{path}: row {row}", raw_time)
+            if before < time < now:
+                return InputError(
+                    f"{path}: row {row}",
+                    f"time {utc_minute(time)} comes after {utc_minute(now)}",
+                    "sort the file by time",
+                )
+    except InputError:
+        pass  # The gap comes first, whatever is wrong below it.
+    missing = step // MINUTE_NS - (step % MINUTE_NS == 0)
+    minutes = "minute is" if missing == 1 else "minutes are"
+    cure = "fill the gap, or give the part before or after it"
+    if len(times) == 1 and step % MINUTE_NS == 0:
+        apart = f"{step // MINUTE_NS:,} minutes"
+        cure = f"fill the gap, or export one-minute prices if all rows are {apart} apart"
+    return InputError(
+        where,
+        f"{missing:,} {minutes} missing between {utc_minute(before)} and {utc_minute(now)}",
+        cure,
+    )
 
 
 def _timestamp_ns(where: str, raw: Any) -> int:
     if isinstance(raw, _Nanoseconds):
-        return int(raw)
+        return _in_years(where, int(raw))
     if isinstance(raw, str):
         raw = raw.strip()
-        if raw.lstrip("-").isdigit():
+        if re.fullmatch(r"-?\d{1,30}", raw):
             raw = int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
-        return raw * _epoch_factor(raw)
+        return _in_years(where, raw * _epoch_factor(raw))
     if isinstance(raw, date) and not isinstance(raw, datetime):
         raw = raw.isoformat()
+    if isinstance(raw, float) and raw.is_integer():
+        return _in_years(where, int(raw) * _epoch_factor(int(raw)))
     try:
         moment = raw if isinstance(raw, datetime) else datetime.fromisoformat(raw)
     except (TypeError, ValueError):
@@ -277,7 +323,19 @@ def _timestamp_ns(where: str, raw: Any) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+    ns = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+    return _in_years(where, ns)
+
+
+def _in_years(where: str, timestamp_ns: int) -> int:
+    """The time itself, if it is one that a path of prices can have."""
+    if _YEARS_NS[0] <= timestamp_ns < _YEARS_NS[1]:
+        return timestamp_ns
+    raise InputError(
+        where,
+        "its time is not within the years 2000 to 2099",
+        "write it like 2022-01-20 00:01, or as an epoch in s, ms, us or ns",
+    )
 
 
 def _epoch_factor(value: int) -> int:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from perpcore.codes import Code, EventKind
 
+from perpcore import scenario
+from perpcore.codes import Code, EventKind
 from perpcore.drive import BASIS_PARTS, MARK_BOUND_E4, Run, Tape
 from perpcore.prices import InputError
 from perpcore.scenario import LEVERAGE_WEIGHTS
@@ -97,7 +98,11 @@ def write_events(file: Path, tape: Tape) -> None:
         ),
     }
     columns |= {name: pa.array(np.ascontiguousarray(events[name])) for name in names}
-    parquet.write_table(pa.table(columns), file, compression="zstd", compression_level=1)
+    # Dictionaries where values repeat; on the others they only cost time.
+    repeating = ["time", "kind_name", "account", "contract", "kind", "reason", "ledger", "flags"]
+    parquet.write_table(
+        pa.table(columns), file, compression="zstd", compression_level=1, use_dictionary=repeating
+    )
 
 
 def usd_text(units: int) -> str:
@@ -130,18 +135,24 @@ def summary_dict(run: Run, s: Statistics, seconds: float) -> dict[str, Any]:
             "seed": run.scenario.seed,
             "fund_usd": run.scenario.fund_usd,
             "leverage_weights_percent": {str(lev): weight for lev, weight in LEVERAGE_WEIGHTS},
+            "assumptions": assumptions(),
             "mark_rule": mark_rule(),
             "mark_tick_usd": str(contract.mark_tick),
             "prices_rounded": run.prices_rounded,
         },
         "index_low": {"ticks": s.index_low[0], "time_ns": s.index_low[1]},
         "mark_low": {"ticks": s.mark_low[0], "time_ns": s.mark_low[1]},
+        "open_interest": {
+            "peak_usd": usd_text(s.open_interest_peak[0]),
+            "peak_ns": s.open_interest_peak[1],
+            "end_usd": usd_text(s.open_interest_end_units),
+        },
         "liquidations": {
-            "units": len(found.minute),
+            "liquidated": len(found.minute),
             "isolated": int(found.isolated.sum()),
             "cross": int((~found.isolated).sum()),
             "notional_usd": usd_text(int(found.notional_units.sum())),
-            "taken_over_units": int((found.taken_units > 0).sum()),
+            "taken_over": int((found.taken_units > 0).sum()),
             "taken_over_usd": usd_text(int(found.taken_units.sum())),
             "taken_over_loss_usd": usd_text(int(found.take_over_loss_units.sum())),
             "by_leverage": [_plain(asdict(row)) for row in s.by_leverage],
@@ -172,6 +183,21 @@ def summary_dict(run: Run, s: Statistics, seconds: float) -> dict[str, Any]:
             "commands_per_second": round(run.commands / seconds),
             "liquidations_per_second": round(len(found.minute) / seconds),
         },
+    }
+
+
+def assumptions() -> dict[str, int]:
+    """The numbers of scenario.py that decide most, with their units in their names."""
+    return {
+        "isolated_percent": scenario.ISOLATED_PERCENT,
+        "cross_percent": scenario.CROSS_PERCENT,
+        "long_first_percent": scenario.LONG_FIRST_PERCENT,
+        "long_later_percent": scenario.LONG_LATER_PERCENT,
+        "notional_max_usd": scenario.NOTIONAL_MAX_USD,
+        "makers": scenario.MAKERS,
+        "maker_capital_usd_a_trader": scenario.MAKER_CAPITAL_USD,
+        "makers_depth_usd_a_trader_and_side": scenario.MAKER_DEPTH_USD,
+        "work_off_cents_a_trader_and_mark": scenario.WORK_OFF_CENTS,
     }
 
 

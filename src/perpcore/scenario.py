@@ -43,26 +43,30 @@ TRIPS_MAX = 6
 USE_PERCENT = (25, 85)
 #: Shares in percent: isolated and cross positions (the rest hold both), longs at first and later.
 ISOLATED_PERCENT, CROSS_PERCENT = 55, 35
-LONG_FIRST_PERCENT, LONG_LATER_PERCENT = 58, 53
+LONG_FIRST_PERCENT, LONG_LATER_PERCENT = 62, 55
 #: Share of positions opened before the path begins, and of cross traders with resting orders.
 EARLY_PERCENT, LADDER_PERCENT = 60, 40
 #: Traders who add margin when their block loses, who withdraw after a close, who hold USDC too.
 DEFENDER_PERCENT, WITHDRAWER_PERCENT, USDC_PERCENT = 12, 25, 15
 #: Largest position of a trader in USD.
-NOTIONAL_MAX_USD = 2_000_000
+NOTIONAL_MAX_USD = 4_000_000
 
 #: Makers, the capital of each and the depth of all on one side of the book, in USD a trader.
 MAKERS = 5
 MAKER_CAPITAL_USD = 1_000
-MAKER_DEPTH_USD = 900
+MAKER_DEPTH_USD = 600
 #: Distance of a maker's quotes from its fair price in e-4, and the weight of each in percent.
 QUOTE_LEVELS = ((2, 10), (7, 20), (20, 30), (50, 40))
 #: A maker's largest position as a multiple of its capital.
 MAKER_INVENTORY_MULTIPLE = 3
 MAKER_LEVERAGE = 20
 
-#: Lots of its inventory that the fund works off at each mark, for each hundred traders.
-WORK_OFF_PERCENT = 20
+#: What the fund works off of its inventory at each mark, in cents a trader.
+WORK_OFF_CENTS = 200
+#: A main account is liquidated in slices of this size.
+LIQUIDATION_SLICE_USD = 800_000
+#: The smallest price of a path in ticks.
+TICKS_MIN = 1_000
 
 MINUTES_BEFORE = 60
 SESSION_MINUTES = 60
@@ -70,13 +74,31 @@ SESSION_MINUTES = 60
 
 @dataclass(frozen=True)
 class Contract:
-    """What a scenario has to know of its contract beside the terms: grids in exact decimals."""
+    """What a scenario has to know of its contract beside the terms: grids in exact decimals.
+
+    Prices of a path are `price_low` to `price_high`: on a coarser grid than a thousandth of the
+    price, a tick would be a move that liquidates; above the highest the terms are not proven.
+    """
 
     symbol: str
     base: str
     tick: Decimal
     lot: Decimal
+    max_price_ticks: int
     marks_per_tick: int = 1
+
+    @property
+    def max_position_lots(self) -> int:
+        """As large as SPEC U2 proves: 10 billion USD (1e18 units) at the largest price."""
+        return 10**18 // (self.max_price_ticks * self.marks_per_tick * self.value_units)
+
+    @property
+    def price_low(self) -> Decimal:
+        return self.tick * TICKS_MIN
+
+    @property
+    def price_high(self) -> Decimal:
+        return self.tick * self.max_price_ticks
 
     @property
     def mark_tick(self) -> Decimal:
@@ -87,14 +109,38 @@ class Contract:
         """Money units of one mark tick x one lot (v of SPEC U2)."""
         return int(self.mark_tick * self.lot * USD)
 
+    def price_text(self, mark_ticks: int, sign: str = "") -> str:
+        """A price or a difference of prices for display, in USD."""
+        return f"{mark_ticks * self.mark_tick:{sign},.{self.digits(mark_ticks)}f}"
+
+    def digits(self, mark_ticks: int) -> int:
+        """Decimals worth showing of a price: none from 1,000 USD on, else those of the mark."""
+        exponent = self.mark_tick.as_tuple().exponent
+        return 0 if abs(mark_ticks) * self.mark_tick >= 1_000 else max(0, -int(exponent))
+
 
 CONTRACTS = {
     contract.symbol: contract
     for contract in (
-        Contract("BTCUSD-PERP", "BTC", Decimal("0.1"), Decimal("0.0001")),
-        Contract("ETHUSD-PERP", "ETH", Decimal("0.01"), Decimal("0.001")),
+        Contract("BTCUSD-PERP", "BTC", Decimal("0.1"), Decimal("0.0001"), 10_000_000),
+        Contract("ETHUSD-PERP", "ETH", Decimal("0.01"), Decimal("0.001"), 10_000_000),
+        Contract("XRPUSD-PERP", "XRP", Decimal("0.0001"), Decimal(1), 100_000),
     )
 }
+
+
+def off_range(contract: Contract, price: Decimal) -> tuple[str, str] | None:
+    """What is wrong with a path's price for a contract, and the cure; None where it fits."""
+    if contract.price_low <= price <= contract.price_high:
+        return None
+    problem = (
+        f"price {price} is outside {contract.symbol}'s {contract.price_low.normalize():,f} to "
+        f"{contract.price_high.normalize():,f} USD"
+    )
+    fitting = [c.symbol for c in CONTRACTS.values() if c.price_low <= price <= c.price_high]
+    if fitting:
+        return problem, f"give --contract {' or '.join(fitting)} if the path is of it"
+    return problem, "no contract has such a price: quote it for 1,000 coins, or for a thousandth"
 
 
 @dataclass(frozen=True)
@@ -106,9 +152,13 @@ class Scenario:
     fund_usd: int = 5_000_000
     contract: Contract = CONTRACTS["BTCUSD-PERP"]
 
-    def contract_terms(self) -> NDArray[np.void]:
-        """(1,) CONTRACT_TERMS: fees 5 and 2 e-4, liquidation fee 0.5 %, leverage up to 100."""
+    def contract_terms(self, first_mark_ticks: int) -> NDArray[np.void]:
+        """(1,) CONTRACT_TERMS: fees 5 and 2 e-4, liquidation fee 0.5 %, leverage up to 100.
+
+        What is stated in USD becomes lots at the path's first price.
+        """
         c = self.contract
+        lot_units = first_mark_ticks * c.value_units
         terms = np.zeros(1, CONTRACT_TERMS)
         values: dict[str, int | bytes] = {
             "symbol": c.symbol.encode(),
@@ -116,19 +166,19 @@ class Scenario:
             "lot_size_e9": int(c.lot * 10**9),
             "multiplier": 1,
             "marks_per_tick": c.marks_per_tick,
-            "max_price_ticks": 10_000_000,
+            "max_price_ticks": c.max_price_ticks,
             "min_order_lots": 1,
-            "max_order_lots": 50_000_000,
-            "max_position_lots": 100_000_000,
-            "liquidation_slice_lots": 200_000,
-            "inventory_limit_lots": 400_000_000,
+            "max_order_lots": c.max_position_lots // 2,
+            "max_position_lots": c.max_position_lots,
+            "liquidation_slice_lots": 1 + LIQUIDATION_SLICE_USD * USD // lot_units,
+            "inventory_limit_lots": 4 * c.max_position_lots,
             # Worked off slowly: what the fund took over stays its risk for hours.
-            "work_off_slice_lots": 1 + self.traders * WORK_OFF_PERCENT // 100,
+            "work_off_slice_lots": 1 + self.traders * WORK_OFF_CENTS * USD // (100 * lot_units),
             "taker_fee_e9": 500_000,
             "maker_fee_e9": 200_000,
             "liquidation_fee_e9": 5_000_000,
             "maintenance_share_e4": 5_000,
-            "unit_margin_rate_e15": 2_000_000,
+            "unit_margin_rate_e15": 2 * 10**14 // c.max_position_lots,
             "max_leverage": 100,
             "band_aggressive_e9": 50_000_000,
             "band_passive_e9": 500_000_000,

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from perpcore.codes import Code, EventKind, FillFlag, Ledger, Reason
 
+from perpcore.codes import Code, EventKind, FillFlag, Ledger, Reason
 from perpcore.drive import Run, Tape
 from perpcore.scenario import LEVERAGE_WEIGHTS, MAKERS, USD
 
@@ -80,7 +80,11 @@ class HourRow:
 
 @dataclass(frozen=True)
 class Cascade:
-    """The CASCADE_MINUTES with the largest liquidated notional; `first` and `last` are minutes."""
+    """The CASCADE_MINUTES with the largest liquidated notional; `first` and `last` are minutes.
+
+    `index_far_ticks` is the index that went farthest from the one before, up or down; `gap_ticks`
+    the largest distance of the mark from the index.
+    """
 
     first: int
     last: int
@@ -89,7 +93,7 @@ class Cascade:
     notional_units: int
     taken_units: int
     index_before_ticks: int
-    index_low_ticks: int
+    index_far_ticks: int
     mark_low_ticks: int
     gap_ticks: int
     waves_max: int
@@ -159,17 +163,14 @@ class Statistics:
     fees_units: int
     index_low: tuple[int, int]
     mark_low: tuple[int, int]
+    open_interest_peak: tuple[int, int]
+    open_interest_end_units: int
 
 
 def minutes_of(tape: Tape, events: Events) -> Ints:
     """(n,) the tape's minute of each event, by the number of its command."""
     seq = events["seq"].astype(np.int64)
     return np.searchsorted(tape.first_seq, seq, side="right") - 1
-
-
-def of_kind(events: Events, kind: int) -> Events:
-    chosen: Events = events[events["kind"] == kind]
-    return chosen
 
 
 def _unit_keys(events: Events) -> Ints:
@@ -179,10 +180,16 @@ def _unit_keys(events: Events) -> Ints:
     return (events["seq"].astype(np.int64) << 33) + unit
 
 
+def open_interest_units(run: Run) -> Ints:
+    """(minutes,) the notional of all longs, at the mark of each minute."""
+    units: Ints = run.tape.open_interest_lots * run.tape.mark_ticks
+    return units * run.scenario.contract.value_units
+
+
 def find_liquidations(run: Run) -> Liquidations:
     """Every liquidation with what book and fund took of it, put together from its events."""
-    events, v = run.tape.events, run.scenario.contract.value_units
-    ends = of_kind(events, EventKind.LIQUIDATED)
+    tape, v = run.tape, run.scenario.contract.value_units
+    ends = tape.of_kind(EventKind.LIQUIDATED)
     keys = _unit_keys(ends)
     order = np.argsort(keys, kind="stable")
     n = len(ends)
@@ -196,9 +203,9 @@ def find_liquidations(run: Run) -> Liquidations:
             np.add.at(total, at[same], units[same])
         return total
 
-    fills = of_kind(events, EventKind.FILL)
+    fills = tape.of_kind(EventKind.FILL)
     fills = fills[(fills["flags"] & FillFlag.FILL_LIQUIDATION != 0) & (fills["order_id"] == 0)]
-    taken = of_kind(events, EventKind.TAKEN_OVER)
+    taken = tape.of_kind(EventKind.TAKEN_OVER)
     value = taken["qty_lots"] * taken["price_ticks"] * v
     account = ends["account"].astype(np.int64)
     isolation = ends["isolation_id"].astype(np.int64)
@@ -206,7 +213,7 @@ def find_liquidations(run: Run) -> Liquidations:
     people = run.population
     strategy = np.where(isolated, people.isolated_of[account], people.cross_of[account])
     return Liquidations(
-        minute=minutes_of(run.tape, ends),
+        minute=minutes_of(tape, ends),
         account=account,
         isolation_id=isolation,
         isolated=isolated,
@@ -275,6 +282,8 @@ def worst_cascade(tape: Tape, liquidations: Liquidations) -> Cascade | None:
     window = slice(first, last + 1)
     mine = (liquidations.minute >= first) & (liquidations.minute <= last)
     gap = tape.mark_ticks[window] - tape.index_ticks[window]
+    before = int(tape.index_ticks[max(0, first - 1)])
+    moved = tape.index_ticks[window] - before
     return Cascade(
         first=first,
         last=last,
@@ -282,8 +291,8 @@ def worst_cascade(tape: Tape, liquidations: Liquidations) -> Cascade | None:
         liquidations=int(np.count_nonzero(mine)),
         notional_units=int(liquidations.notional_units[mine].sum()),
         taken_units=int(liquidations.taken_units[mine].sum()),
-        index_before_ticks=int(tape.index_ticks[max(0, first - 1)]),
-        index_low_ticks=int(tape.index_ticks[window].min()),
+        index_before_ticks=before,
+        index_far_ticks=before + int(moved[np.argmax(np.abs(moved))]),
         mark_low_ticks=int(tape.mark_ticks[window].min()),
         gap_ticks=int(gap[np.argmax(np.abs(gap))]),
         waves_max=int(tape.waves[window].max()),
@@ -292,7 +301,7 @@ def worst_cascade(tape: Tape, liquidations: Liquidations) -> Cascade | None:
 
 def fund_series(run: Run) -> tuple[Ints, Ints]:
     """(minute, balance in units) after each change of the USD fund, its opening first."""
-    balances = of_kind(run.tape.events, EventKind.BALANCE)
+    balances = run.tape.of_kind(EventKind.BALANCE)
     changes = balances[balances["ledger"] == Ledger.FUND_USD]
     return (
         np.concatenate([[0], minutes_of(run.tape, changes)]),
@@ -301,7 +310,7 @@ def fund_series(run: Run) -> tuple[Ints, Ints]:
 
 
 def fund_bridge(run: Run, series: tuple[Ints, Ints]) -> FundBridge:
-    balances = of_kind(run.tape.events, EventKind.BALANCE)
+    balances = run.tape.of_kind(EventKind.BALANCE)
     changes = balances[balances["ledger"] == Ledger.FUND_USD]
 
     def of_reason(events: Events, reason: int) -> Ints:
@@ -333,26 +342,27 @@ def fund_bridge(run: Run, series: tuple[Ints, Ints]) -> FundBridge:
 
 
 def sessions(run: Run) -> Sessions:
-    events = run.tape.events
-    uncovered = of_kind(events, EventKind.LOSS_UNCOVERED)
-    kept = of_kind(events, EventKind.PROFIT_LOCKED)["amount_units"]
-    balances = of_kind(events, EventKind.BALANCE)
+    tape = run.tape
+    uncovered = tape.of_kind(EventKind.LOSS_UNCOVERED)
+    kept = tape.of_kind(EventKind.PROFIT_LOCKED)["amount_units"]
+    balances = tape.of_kind(EventKind.BALANCE)
     shared = balances[
         (balances["reason"] == Reason.R_SOCIALIZED_LOSS)
         & np.isin(balances["ledger"], _UNIT_LEDGERS)
     ]
-    refused = of_kind(events, EventKind.REJECT)
+    refused = tape.of_kind(EventKind.REJECT)
     # What was kept last is still kept unless a release came after it.
-    turns = events[np.isin(events["kind"], (EventKind.PROFIT_LOCKED, EventKind.PROFIT_UNLOCKED))]
-    still = len(turns) > 0 and turns["kind"][-1] == EventKind.PROFIT_LOCKED
+    kept_seq = tape.of_kind(EventKind.PROFIT_LOCKED)["seq"]
+    freed_seq = tape.of_kind(EventKind.PROFIT_UNLOCKED)["seq"]
+    still = len(kept_seq) > 0 and kept_seq[-1] > freed_seq.max(initial=0)
     return Sessions(
-        settled=len(of_kind(events, EventKind.SESSION_SETTLED)),
+        settled=len(tape.of_kind(EventKind.SESSION_SETTLED)),
         uncovered_units=int(uncovered["amount_units"].sum()),
         uncovered_sessions=int(np.count_nonzero(uncovered["amount_units"])),
         socialized_units=int(-shared["amount_units"].sum()),
         socialized_owners=len(np.unique(shared["account"])),
         carried_units=int(uncovered["balance_units"][-1]) if len(uncovered) else 0,
-        released_units=int(of_kind(events, EventKind.PROFIT_UNLOCKED)["amount_units"].sum()),
+        released_units=int(tape.of_kind(EventKind.PROFIT_UNLOCKED)["amount_units"].sum()),
         kept_peak_units=int(kept.max(initial=0)),
         kept_end_units=int(kept[-1]) if still else 0,
         withdrawals_refused=int(
@@ -363,7 +373,7 @@ def sessions(run: Run) -> Sessions:
 
 def pnl_by_account(run: Run) -> Ints:
     """(traders + makers,) units: every change of USD that is not a transfer of one's own money."""
-    balances = of_kind(run.tape.events, EventKind.BALANCE)
+    balances = run.tape.of_kind(EventKind.BALANCE)
     own = np.isin(balances["ledger"], _UNIT_LEDGERS) & ~np.isin(balances["reason"], _TRANSFERS)
     pnl = np.zeros(run.scenario.traders + MAKERS, np.int64)
     np.add.at(pnl, balances["account"][own], balances["amount_units"][own])
@@ -376,7 +386,7 @@ def largest_losers(run: Run, pnl: Ints, count: int = 12) -> list[Loser]:
     for account in np.argsort(pnl[:traders], kind="stable")[:count]:
         isolated, cross = int(people.isolated_of[account]), int(people.cross_of[account])
         main = isolated if isolated >= 0 else cross
-        mode = "isolated + cross" if min(isolated, cross) >= 0 else (
+        mode = "both" if min(isolated, cross) >= 0 else (
             "isolated" if isolated >= 0 else "cross"
         )
         if pnl[account] < 0:
@@ -389,7 +399,7 @@ def largest_losers(run: Run, pnl: Ints, count: int = 12) -> list[Loser]:
 def block_waterfall(run: Run, liquidations: Liquidations) -> Waterfall:
     """What the liquidated blocks' margin became, over their whole lives, by reason."""
     ids = np.unique(liquidations.isolation_id[liquidations.isolated])
-    balances = of_kind(run.tape.events, EventKind.BALANCE)
+    balances = run.tape.of_kind(EventKind.BALANCE)
     mine = balances[
         np.isin(balances["ledger"], _BLOCK_LEDGERS) & np.isin(balances["isolation_id"], ids)
     ]
@@ -399,8 +409,9 @@ def block_waterfall(run: Run, liquidations: Liquidations) -> Waterfall:
         ("Funding", Reason.R_FUNDING),
         ("Trading fees", Reason.R_TRADE_FEE),
         ("Liquidation fees", Reason.R_LIQUIDATION_FEE),
-        ("Left with take-overs", Reason.R_TAKE_OVER),
+        ("Gone with take-overs", Reason.R_TAKE_OVER),
         ("Surplus to the fund", Reason.R_INSURANCE_FUND),
+        ("Socialized loss", Reason.R_SOCIALIZED_LOSS),
     )
     steps = []
     rest = int(mine["amount_units"].sum())
@@ -415,15 +426,17 @@ def block_waterfall(run: Run, liquidations: Liquidations) -> Waterfall:
 
 def summarize(run: Run) -> Statistics:
     """All statistics of a run."""
-    tape, events = run.tape, run.tape.events
+    tape = run.tape
     liquidations = find_liquidations(run)
     series = fund_series(run)
     pnl = pnl_by_account(run)
-    refused = of_kind(events, EventKind.REJECT)["code"]
+    refused = tape.of_kind(EventKind.REJECT)["code"]
     numbers, counts = np.unique(refused, return_counts=True)
-    balances = of_kind(events, EventKind.BALANCE)
+    balances = tape.of_kind(EventKind.BALANCE)
     fees = -balances["amount_units"][balances["reason"] == Reason.R_TRADE_FEE].sum()
     index_low, mark_low = int(np.argmin(tape.index_ticks)), int(np.argmin(tape.mark_ticks))
+    interest = open_interest_units(run)
+    most = int(np.argmax(interest))
     return Statistics(
         liquidations=liquidations,
         by_leverage=by_leverage(run, liquidations),
@@ -434,11 +447,13 @@ def summarize(run: Run) -> Statistics:
         sessions=sessions(run),
         losers=largest_losers(run, pnl),
         waterfall=block_waterfall(run, liquidations),
-        margin_calls=len(of_kind(events, EventKind.MARGIN_CALL)),
+        margin_calls=len(tape.of_kind(EventKind.MARGIN_CALL)),
         rejects={int(code): int(count) for code, count in zip(numbers, counts, strict=True)},
         traders_pnl_units=int(pnl[: run.scenario.traders].sum()),
         makers_pnl_units=int(pnl[run.scenario.traders :].sum()),
         fees_units=int(fees),
         index_low=(int(tape.index_ticks[index_low]), int(tape.timestamps_ns[index_low])),
         mark_low=(int(tape.mark_ticks[mark_low]), int(tape.timestamps_ns[mark_low])),
+        open_interest_peak=(int(interest[most]), int(tape.timestamps_ns[most])),
+        open_interest_end_units=int(interest[-1]),
     )

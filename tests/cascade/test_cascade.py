@@ -20,7 +20,7 @@ from perpcore.cli import run_cli
 from perpcore.codes import EventKind, Ledger, Reason
 from perpcore.drive import Drive, Run
 from perpcore.prices import PricePath, bundled_prices
-from perpcore.scenario import USD, Scenario, draw_population
+from perpcore.scenario import CONTRACTS, MAKERS, USD, Contract, Scenario, draw_population
 from perpcore.statistics import Statistics, summarize
 
 
@@ -131,6 +131,26 @@ def test_the_same_seed_gives_the_same_hash_and_events_and_another_seed_does_not(
     assert first.tape.events.tobytes() == second.tape.events.tobytes()
 
 
+def test_what_traders_believe_to_hold_is_what_the_engine_holds_for_them() -> None:
+    drive = Drive(Scenario(traders=500, seed=3), minutes(bundled_prices(), 1_440, 1_680))
+    drive.run()
+    state, people = drive.engine.dump(), drive.population
+    held = np.zeros(people.strategies, np.int64)
+    makers = np.zeros(MAKERS, np.int64)
+    for account in state["accounts"]:
+        lots = sum(leg["qty_lots"] for leg in account["legs"])
+        if account["account"] >= 500:
+            makers[account["account"] - 500] = lots
+        elif lots:
+            held[people.cross_of[account["account"]]] = lots
+    for block in state["blocks"]:
+        held[people.isolated_of[block["account"]]] = block["qty_lots"]
+    assert np.array_equal(held, drive.lots)
+    assert np.array_equal(makers, drive.maker_lots)
+    inventory = state["contracts"][0]["inventory_lots"]
+    assert inventory == -held.sum() - makers.sum() != 0
+
+
 def test_traders_are_drawn_in_the_stated_proportions() -> None:
     people = draw_population(Scenario(traders=20_000, seed=1), 7_200)
     share = {int(lev): float((people.leverage == lev).mean()) for lev in (2, 10, 100)}
@@ -145,6 +165,36 @@ def test_a_run_with_hardly_anyone_in_it_works(traders: int) -> None:
     statistics = summarize(run)
     assert statistics.cascade is None
     assert report.report_html(run, statistics)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS.keys())
+@pytest.mark.parametrize("end", ["price_low", "price_high"])
+def test_every_contract_trades_at_both_ends_of_its_prices(contract: Contract, end: str) -> None:
+    price = getattr(contract, end)
+    # A tenth of a percent inwards a minute, so that both ends stay in range.
+    step = price / 1_000 if end == "price_low" else -price / 1_000
+    path = replace(
+        minutes(bundled_prices(), 0, 30), prices=tuple(price + step * i for i in range(30))
+    )
+    run = Drive(Scenario(traders=60, contract=contract), path).run()
+    assert run.audit == {"USD": 0, "USDC": 0, "positions": [0]}
+    assert run.opened.sum() > 30
+    assert report.report_html(run, summarize(run))
+
+
+def test_the_state_hash_does_not_depend_on_what_is_written(
+    tmp_path: Path, small_prices: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hashes = set()
+    for extra in ([], ["--out", str(tmp_path / "a")], ["--out", str(tmp_path / "b")]):
+        arguments = ["cascade", "--traders", "50", "--prices", str(small_prices), *extra]
+        assert run_cli(arguments) == 0
+        table = capsys.readouterr().out
+        hashes.add(next(line for line in table.splitlines() if line.startswith("State hash")))
+    assert len(hashes) == 1
+    first, second = (json.loads((tmp_path / d / "summary.json").read_text()) for d in "ab")
+    del first["speed"], second["speed"]
+    assert first == second
 
 
 def test_out_holds_whole_events_summary_and_a_page_that_needs_no_network(

@@ -108,8 +108,7 @@ def run() -> Run:
         index_ticks=np.array([400_000, 395_000, 390_000]),
         mark_ticks=np.array([400_000, 390_000, 389_000]),
         waves=np.array([1, 2, 1]),
-        open_interest_lots=np.zeros(3, np.int64),
-        open_positions=np.zeros(3, np.int64),
+        open_interest_lots=np.array([500, 2_000, 50]),
     )
     return Run(
         scenario=Scenario(traders=3, fund_usd=1_000, contract=CONTRACTS["BTCUSD-PERP"]),
@@ -191,6 +190,13 @@ def test_sessions_tell_what_was_released_and_what_is_still_kept(run: Run) -> Non
     locked = event(31, EventKind.PROFIT_LOCKED, amount_units=5 * USD)
     run.tape.events = np.concatenate([run.tape.events, locked])
     assert sessions(run).kept_end_units == 5 * USD
+
+
+def test_open_interest_is_worth_its_lots_at_the_mark_of_its_minute(run: Run) -> None:
+    statistics = summarize(run)
+    # 2,000 lots = 0.2 BTC at 39,000 USD, then 50 lots = 0.005 BTC at 38,900 USD.
+    assert statistics.open_interest_peak == (7_800 * USD, TEN_NS + 60 * 10**9)
+    assert statistics.open_interest_end_units == 19_450 * USD // 100
 
 
 def test_a_quiet_run_has_no_cascade(run: Run) -> None:

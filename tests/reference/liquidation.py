@@ -215,6 +215,7 @@ def liquidate_block(state: State, block: Unit) -> None:
     if meets_maintenance(state, block):
         # An earlier liquidation of the round has healed it: it was the maker of that one's fill.
         block.state = BlockState.OPEN if leg.qty else BlockState.PENDING
+        state.emit_unit(Ev.BLOCK_OPEN if leg.qty else Ev.BLOCK_PENDING, block, block.contract)
         return
     walk(state, block.contract, LiquidationTaker(state, block, leg, abs(leg.qty)))
     if leg.qty:

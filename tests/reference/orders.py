@@ -13,8 +13,10 @@ from .posting import fund_orders, return_order_cash
 from .records import Command
 from .reserves import add_order, end_order, end_orders, remove_order, shorten_reserve
 from .state import Leg, Market, Order, Refused, State, Unit
-from .units import NO_CONTRACT, ceil_of
+from .units import NO_CONTRACT, ceil_of, wrap64
 
+# At the largest marks an account's notional stays below this: sums over its legs always fit (U2).
+LARGEST_ACCOUNT_UNITS = 2**61 - 1
 STOP_REASONS = {
     Code.SELF_TRADE_PREVENTED: Done.SELF_TRADE,
     BOTH_END: Done.SELF_TRADE,
@@ -485,27 +487,25 @@ def exposure(state: State, unit: Unit, leg: Leg, side: int) -> int:
 
 
 def check_limits(state: State, market: Market, unit: Unit | None, t: Ticket, raising: int) -> None:
-    """319 and 303: cross and isolated together."""
+    """319 and 303: cross and isolated together, at the mark and at the largest mark (U2)."""
     legs = [(u, u.legs[c]) for u in state.units_of(t.account) for c in sorted(u.legs)]
     lots = sum(exposure(state, u, leg, t.side) for u, leg in legs if leg.contract == t.contract)
     largest = market.terms.terms.max_position_lots
     if lots + raising > largest:
         raise Refused(Code.EXCEEDS_MAX_POSITION, lots=largest)
-    limit = state.venue.account_notional_limit_units
-    if not limit:
-        return
-    total = 0
-    is_counted = False
+    held = [] if unit and t.contract in unit.legs else [(market, raising)]
     for u, leg in legs:
         sides = {side: exposure(state, u, leg, side) for side in (Side.BUY, Side.SELL)}
         if u is unit and leg.contract == t.contract:
             sides[t.side] += raising
-            is_counted = True
-        total += notional_of(state.markets[leg.contract], max(sides.values()))
-    if not is_counted:
-        total += notional_of(market, raising)
-    if total > limit:
-        raise Refused(Code.EXCEEDS_ACCOUNT_NOTIONAL, total, limit)
+        held.append((state.markets[leg.contract], max(sides.values())))
+    total = sum(notional_of(m, most) for m, most in held)
+    limit = state.venue.account_notional_limit_units
+    if limit and total > limit:
+        raise Refused(Code.EXCEEDS_ACCOUNT_NOTIONAL, wrap64(total), limit)
+    total = sum(most * m.terms.v * m.terms.max_mark for m, most in held)
+    if total > LARGEST_ACCOUNT_UNITS:
+        raise Refused(Code.EXCEEDS_ACCOUNT_NOTIONAL, wrap64(total), LARGEST_ACCOUNT_UNITS)
 
 
 def check_room(state: State, market: Market, unit: Unit | None, t: Ticket) -> None:

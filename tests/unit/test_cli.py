@@ -27,16 +27,18 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 # option    | value        | what the line says, cure included
 PARAMETERS = [
-    ("--traders", "0", ["'0' is not a whole number from 1 to 1,000,000", "try --traders 20000"]),
+    ("--traders", "0", ["'0' is not a whole number from 1 to 200,000", "try --traders 20000"]),
     ("--traders", "-5", ["'-5' is not a whole number", "try --traders 20000"]),
     ("--traders", "1.5", ["'1.5' is not a whole number", "try --traders 20000"]),
     ("--traders", "many", ["'many' is not a whole number", "try --traders 20000"]),
-    ("--traders", "1000001", ["'1000001' is not a whole number", "from 1 to 1,000,000"]),
+    ("--traders", "200001", ["'200001' is not a whole number", "from 1 to 200,000"]),
     ("--fund", "abc", ["'abc' is not a whole number of USD", "try --fund 5000000"]),
     ("--fund", "-1", ["'-1' is not a whole number of USD", "try --fund 5000000"]),
     ("--fund", "nan", ["'nan' is not a whole number of USD", "try --fund 5000000"]),
+    ("--seed", "--7", ["'--7' is not a whole number", "try --seed 7"]),
     ("--seed", "x", ["'x' is not a whole number", "try --seed 7"]),
     ("--contract", "DOGEUSD-PERP", ["'DOGEUSD-PERP' is not a contract", "give BTCUSD-PERP"]),
+    ("--out", "", ["--out: names nothing", "see perpcore cascade --help"]),
     ("--prices", "nowhere.csv", ["nowhere.csv: no such file", "check the path"]),
 ]
 
@@ -67,6 +69,16 @@ def test_a_bad_price_file_is_named_with_row_and_cure(
     assert f"{file}: row 4: 1 minute is missing" in line
     assert "fill the gap" in line
     assert not out.exists()
+
+
+def test_prices_of_another_contract_are_refused_with_the_contract_to_give(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "xrp.csv"
+    file.write_text("timestamp,close\n2022-01-20 00:00,0.71\n2022-01-20 00:01,0.72\n")
+    line = refused(capsys, "--prices", str(file))
+    assert f"{file}: row 2: price 0.71 is outside BTCUSD-PERP's" in line
+    assert "give --contract XRPUSD-PERP" in line
 
 
 def test_out_that_is_a_file_is_refused_before_the_run_and_kept(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from perpcore.prices import MINUTE_NS, InputError, PricePath, bundled_prices, load_prices
+from perpcore.scenario import CONTRACTS, off_range
 
 GOOD = "timestamp,open,close\n2022-01-20 00:00,1,41677.5\n2022-01-20 00:01,1,41700\n"
 JANUARY_20_NS = 1_642_636_800 * 10**9
@@ -105,6 +106,17 @@ BAD_CSV = [
      "is there twice", "remove one"),
     ("too dense", rows("2022-01-20 00:00:00,1", "2022-01-20 00:00:30,1"), "row 3",
      "is 30 s after", "one row a minute"),
+    ("bars of an hour", rows("2022-01-20 00:00,1", "2022-01-20 01:00,1", "2022-01-20 02:00,1"),
+     "row 3", "59 minutes are missing", "one-minute prices if all rows are 60 minutes apart"),
+    ("two rows swapped", rows("2022-01-20 00:00,1", "2022-01-20 00:02,1", "2022-01-20 00:01,1"),
+     "row 4", "2022-01-20 00:01 comes after 2022-01-20 00:02", "sort the file"),
+    ("gap above a bad row", rows("2022-01-20 00:00,1", "2022-01-20 00:02,1", "noon,1"),
+     "row 3", "1 minute is missing", "fill the gap"),
+    ("no header", rows("2022-01-20 00:00,1").split("\n", 1)[1], "row 1",
+     "no time column (found '2022-01-20 00:00', '1')", "write a header above the first row"),
+    ("time before 2000", rows("60,5"), "row 2", "within the years 2000 to 2099", "epoch in s"),
+    ("endless time", rows("9" * 25 + ",5"), "row 2", "within the years 2000 to 2099", "epoch"),
+    ("two signs", rows("--5,5"), "row 2", "'--5' is not a time", "2022-01-20 00:01"),
     ("cut off", rows("2022-01-20 00:00,1", "2022-01-"), "row 3", "has 1 of 2 fields", "export"),
     ("header only", rows(), "prices.csv", "has 0 rows", "2 minutes or more"),
     ("one row", rows("2022-01-20 00:00,1"), "prices.csv", "has 1 row", "2 minutes or more"),
@@ -177,6 +189,36 @@ def test_absent_files_directories_and_unknown_endings_are_refused(tmp_path: Path
         load_prices(tmp_path)
     with pytest.raises(InputError, match="are not read"):
         load_prices(write(tmp_path, GOOD, "prices.xlsx"))
+    with pytest.raises(InputError, match=r"is packed \(.gz\); unpack it"):
+        load_prices(write(tmp_path, GOOD, "prices.csv.gz"))
+
+
+# contract      | price     | what is wrong, cure included; None where it fits
+RANGES = [
+    ("BTCUSD-PERP", "41677", None),
+    ("BTCUSD-PERP", "100", None),
+    ("BTCUSD-PERP", "0.5", ("outside BTCUSD-PERP's 100 to 1,000,000 USD", "XRPUSD-PERP")),
+    ("BTCUSD-PERP", "99.9", ("outside BTCUSD-PERP's 100 to 1,000,000 USD", "ETHUSD-PERP")),
+    ("XRPUSD-PERP", "0.1", None),
+    ("XRPUSD-PERP", "41677", ("outside XRPUSD-PERP's 0.1 to 10 USD", "BTCUSD-PERP or ETHUSD")),
+    ("ETHUSD-PERP", "0.00001", ("outside ETHUSD-PERP's 10 to 100,000", "quote it for 1,000")),
+]
+
+
+@pytest.mark.parametrize(("symbol", "price", "wrong"), RANGES)
+def test_a_price_that_its_contract_has_no_place_for_is_told_the_contract_that_has(
+    tmp_path: Path, symbol: str, price: str, wrong: tuple[str, str] | None
+) -> None:
+    file = write(tmp_path, rows(f"2022-01-20 00:00,{price}", f"2022-01-20 00:01,{price}"))
+    contract = CONTRACTS[symbol]
+    if wrong is None:
+        assert len(load_prices(file, lambda found: off_range(contract, found))) == 2
+        return
+    with pytest.raises(InputError) as caught:
+        load_prices(file, lambda found: off_range(contract, found))
+    assert f"{file}: row 2: price {Decimal(price)}" in str(caught.value)
+    assert wrong[0] in caught.value.problem
+    assert wrong[1] in caught.value.cure
 
 
 # price       | mark tick | ticks | rounded

@@ -33,10 +33,17 @@ inline u128 u64_mul(std::uint64_t a, std::uint64_t b) noexcept {
 
 // Down; needs hi < d, as then the quotient is below 2^64. *rest is what is left.
 inline std::uint64_t u128_div_word(u128 a, std::uint64_t d, std::uint64_t* rest) noexcept {
+#if defined(__x86_64__)
+    // The compiler divides 128 bits by a function, as it cannot know that the quotient fits.
+    std::uint64_t quotient = 0;
+    __asm__("divq %4" : "=a"(quotient), "=d"(*rest) : "0"(a.lo), "1"(a.hi), "r"(d) : "cc");
+    return quotient;
+#else
     const native_u128 whole = static_cast<native_u128>(a.hi) << 64 | a.lo;
     const std::uint64_t quotient = static_cast<std::uint64_t>(whole / d);
     *rest = a.lo - quotient * d;  // below d, so that the low words alone give it
     return quotient;
+#endif
 }
 
 #else
@@ -100,6 +107,11 @@ inline std::int64_t mul64(std::int64_t a, std::int64_t b) noexcept {
     std::int64_t product = 0;
     PERPCORE_CHECK(!__builtin_mul_overflow(a, b, &product));
     return product;
+}
+
+// Whether a b passes 64 bits, which is rare; if not, *product is a b.
+inline bool mul_overflows(std::int64_t a, std::int64_t b, std::int64_t* product) noexcept {
+    return __builtin_expect(__builtin_mul_overflow(a, b, product), 0);
 }
 
 inline std::int64_t floor_div(std::int64_t a, std::int64_t d) noexcept {
@@ -233,6 +245,9 @@ inline u128 u128_div(u128 a, std::uint64_t d, std::uint64_t* rest) noexcept {
     if (a.hi == 0) {
         *rest = a.lo % d;
         return {0, a.lo / d};
+    }
+    if (a.hi < d) {
+        return {0, u128_div_word(a, d, rest)};
     }
     const std::uint64_t top = a.hi / d;
     const std::uint64_t low = u128_div_word({a.hi - top * d, a.lo}, d, rest);

@@ -20,7 +20,7 @@ struct UndoLog {
 };
 
 // Appends the old bytes, padded to 8, and a trailer, so that the log reads backwards.
-__attribute__((noinline, cold)) inline void undo_push(
+__attribute__((noinline)) inline void undo_push(
         UndoLog* undo, const void* address, std::uint32_t size_bytes) noexcept {
     const std::uint64_t padded = (std::uint64_t{size_bytes} + 7) & ~std::uint64_t{7};
     if (undo->used + padded + sizeof(UndoTrailer) > undo->capacity) {

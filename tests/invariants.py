@@ -1,0 +1,306 @@
+"""Named invariants, one home: what is true after every command, whoever applied it.
+
+Each is a function of (command, events, before, after): the command record, the events that it
+caused and the complete state (`dump()`) around it. A broken one raises AssertionError with its
+name. Model and engine are held to the same ones.
+
+| name | rule | what it says |
+|---|---|---|
+| ledger_identity | L1 | cash - cost + fees + fund + conversion = deposits - withdrawals |
+| positions_cancel_out | L1 | per contract the sum of Q is 0 |
+| events_fold_to_balances | L2 | the events of the command are the change of every balance |
+| events_fold_to_positions | L2, U4 | lots and costs change by fills, take-overs and rolls only |
+| refused_changes_nothing | O5 | a refusal leaves everything but clock and sequence number |
+| nobody_is_liquidating | Q4 | no unit is LIQUIDATING when a command returns |
+| only_named_units_change | Q7, I4 | a unit that no event names is bit-identical |
+| main_pays_only_transfers | I4, I13, Q7 | a block takes from main by ISOLATED_TRANSFER alone |
+| blocks_hold_their_orders | I2 | order_cash is the sum of the reserves of the block's orders |
+| no_voluntary_deficit | O7 | no unit's cash is negative unless its position carries it |
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from reference.codes import BlockState, Done, Ev, Kind, Ledger, Reason
+from reference.units import NONE, wrap64
+
+Dump = dict[str, Any]
+Key = tuple[int, int]
+INVENTORY: Key = (NONE, 0)
+
+# ---- reading a dump
+
+
+def units_of(dump: Dump) -> dict[Key, dict[str, Any]]:
+    """(account, isolation id) -> the unit's record: main accounts and open blocks."""
+    found = {(a["account"], 0): a for a in dump["accounts"]}
+    found.update({(b["account"], b["isolation_id"]): b for b in dump["blocks"]})
+    return found
+
+
+def positions_of(dump: Dump) -> dict[tuple[Key, int], tuple[int, int]]:
+    """(unit, contract) -> (lots, cost), the inventory included."""
+    found = {}
+    for account in dump["accounts"]:
+        for leg in account["legs"]:
+            found[(account["account"], 0), leg["contract"]] = (leg["qty_lots"], leg["cost_units"])
+    for block in dump["blocks"]:
+        key = (block["account"], block["isolation_id"])
+        found[key, block["contract"]] = (block["qty_lots"], block["cost_units"])
+    for number, contract in enumerate(dump["contracts"]):
+        found[INVENTORY, number] = (contract["inventory_lots"], contract["inventory_cost_units"])
+    return found
+
+
+def balances_of(dump: Dump) -> dict[tuple[int, Key], int]:
+    """(ledger, unit) -> balance; the venue's own ledgers stand under no account."""
+    found = {
+        (Ledger.FUND_USD, INVENTORY): dump["fund_units"][0],
+        (Ledger.FUND_USDC, INVENTORY): dump["fund_units"][1],
+        (Ledger.CONVERSION_USD, INVENTORY): dump["conversion_units"][0],
+        (Ledger.CONVERSION_USDC, INVENTORY): dump["conversion_units"][1],
+        (Ledger.INVENTORY, INVENTORY): dump["inventory_cash_units"],
+    }
+    for account in dump["accounts"]:
+        key = (account["account"], 0)
+        found[Ledger.MAIN_USD, key] = account["cash_units"]
+        found[Ledger.MAIN_USDC, key] = account["usdc_units"]
+    for block in dump["blocks"]:
+        key = (block["account"], block["isolation_id"])
+        found[Ledger.BLOCK_POSITION, key] = block["cash_units"]
+        found[Ledger.BLOCK_ORDER, key] = block["order_cash_units"]
+    return found
+
+
+def unit_of(event: Any) -> Key:
+    return (event.account, event.isolation_id)
+
+
+def balance_events(events: Iterable[Any]) -> list[Any]:
+    return [event for event in events if event.kind == Ev.BALANCE]
+
+
+def was_refused(events: Iterable[Any]) -> bool:
+    return any(event.kind == Ev.REJECT for event in events)
+
+
+# ---- chapter 1
+
+
+def ledger_identity(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """L1, per currency, as exact integers; no price appears in it."""
+    usd = after["inventory_cash_units"] + after["fees_units"]
+    usd += after["fund_units"][0] + after["conversion_units"][0]
+    usd += sum(a["cash_units"] for a in after["accounts"])
+    usd += sum(b["cash_units"] + b["order_cash_units"] for b in after["blocks"])
+    usd -= sum(cost for _, cost in positions_of(after).values())
+    assert usd == after["deposits_units"][0] - after["withdrawals_units"][0], "L1 in USD"
+    usdc = after["fund_units"][1] + after["conversion_units"][1]
+    usdc += sum(a["usdc_units"] for a in after["accounts"])
+    assert usdc == after["deposits_units"][1] - after["withdrawals_units"][1], "L1 in USDC"
+
+
+def positions_cancel_out(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """L1: per contract, longs and shorts and the inventory sum to 0."""
+    lots: dict[int, int] = defaultdict(int)
+    for (_, contract), (qty, _) in positions_of(after).items():
+        lots[contract] += qty
+    assert not any(lots.values()), f"L1: sum of Q per contract {dict(lots)}"
+
+
+def events_fold_to_balances(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """L2: balance before + BALANCE events = balance after, ledger by ledger, step by step.
+
+    The fee account is credited with every TRADE_FEE; deposits and withdrawals are their events.
+    """
+    folded: dict[tuple[int, Key], int] = defaultdict(int, balances_of(before))
+    fees = before["fees_units"]
+    deposits, withdrawals = list(before["deposits_units"]), list(before["withdrawals_units"])
+    for event in balance_events(events):
+        assert event.amount_units != 0, f"L2: an event without a change {event}"
+        assert event.reason != Reason.ADJUSTMENT, f"L2: no rule adjusts {event}"
+        place = (event.ledger, unit_of(event))
+        folded[place] += event.amount_units
+        assert event.balance_units == wrap64(folded[place]), f"L2: balance of {event}"
+        currency = int(event.ledger in (Ledger.MAIN_USDC, Ledger.FUND_USDC))
+        if event.reason == Reason.TRADE_FEE:
+            fees -= event.amount_units
+        elif event.reason == Reason.DEPOSIT:
+            deposits[currency] += event.amount_units
+        elif event.reason == Reason.WITHDRAW:
+            withdrawals[currency] -= event.amount_units
+    assert fees == after["fees_units"], "L2: the fee account"
+    assert deposits == list(after["deposits_units"]), "L2: deposits"
+    assert withdrawals == list(after["withdrawals_units"]), "L2: withdrawals"
+    final = balances_of(after)
+    for place, balance in folded.items():
+        # A closed block has left the state: it must have left with nothing.
+        assert balance == final.pop(place, 0), f"L2: ledger {place} folds to {balance}"
+    assert not any(final.values()), f"L2: balances without an event {final}"
+
+
+def events_fold_to_positions(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """L2, U4: lots change by FILL and TAKEN_OVER; cost only with them or at a roll."""
+    lots: dict[tuple[Key, int], int] = defaultdict(int)
+    for place, (qty, _) in positions_of(before).items():
+        lots[place] = qty
+    moved: set[tuple[Key, int]] = set()
+    for event in events:
+        place = (unit_of(event), event.contract)
+        if event.kind == Ev.FILL:
+            lots[place] += event.qty_lots if event.flags >> 4 == 1 else -event.qty_lots
+            moved.add(place)
+        elif event.kind == Ev.TAKEN_OVER:
+            lots[place] -= event.qty_lots
+            lots[INVENTORY, event.contract] += event.qty_lots
+            moved |= {place, (INVENTORY, event.contract)}
+    final = positions_of(after)
+    for place, qty in lots.items():
+        assert qty == final.get(place, (0, 0))[0], f"L2: lots of {place} fold to {qty}"
+    old = positions_of(before)
+    for place, (qty, cost) in final.items():
+        assert qty or not cost, f"U4: cost {cost} without a position at {place}"
+        if command.kind != Kind.SETTLE_SESSION and place not in moved:
+            assert (qty, cost) == old.get(place, (0, 0)), f"U4: {place} changed without a fill"
+
+
+# ---- chapters 4, 5, 7: who may change
+
+
+def refused_changes_nothing(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """O5: everything but the clock and the sequence number; timers due may have fired first."""
+    if not was_refused(events):
+        return
+    assert events[-1].kind == Ev.REJECT, "O5: nothing follows a refusal"
+    if len(events) == 1:
+        free = ("time_ns", "seq")
+        changed = [name for name in before if name not in free and before[name] != after[name]]
+        assert not changed, f"O5: a refusal changed {changed}"
+        return
+    # What comes before the refusal belongs to timers: orders that ended, and what followed.
+    assert any(event.kind == Ev.CANCELLED and event.reason == Done.EXPIRED for event in events), (
+        "O5: a refusal with events that no timer explains")
+
+
+def nobody_is_liquidating(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """Q4: a liquidation ends in the command that began it."""
+    states = {block["isolation_id"]: block["state"] for block in after["blocks"]}
+    wrong = [i for i, state in states.items()
+             if state not in (BlockState.PENDING, BlockState.OPEN)]
+    assert not wrong, f"Q4: blocks {wrong} are neither PENDING nor OPEN"
+
+
+#: Settlement touches every unit's session PnL without an event for each (S5).
+SESSION_FIELDS = ("session_pnl_units", "kept_units")
+
+
+def only_named_units_change(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """Q7, I4: the complement of the write set is bit-identical; the write set is in the events."""
+    named = {unit_of(event) for event in events if event.account != NONE}
+    named |= {(event.account, 0) for event in events
+              if event.kind in (Ev.ACCOUNT_OPENED, Ev.ELIGIBILITY_SET)}
+    free = SESSION_FIELDS if command.kind == Kind.SETTLE_SESSION else ()
+    old, new = units_of(before), units_of(after)
+    went_flat = {event.account for event in events
+                 if event.kind in (Ev.BLOCK_CLOSED, Ev.BLOCK_PENDING)}
+    was_liquidated = {event.account for event in events if event.kind == Ev.LIQUIDATED}
+    for key in old.keys() | new.keys():
+        if key in named:
+            continue
+        allowed = free
+        if key[0] in was_liquidated:
+            # A main account bears the statistic of its block's liquidation, nothing else.
+            allowed = (*free, "deficit_units")
+        elif key[0] in went_flat:
+            # The block's session PnL came along, though its cash was exactly 0 (I11).
+            allowed = SESSION_FIELDS
+        one, other = old.get(key, {}), new.get(key, {})
+        changed = [name for name in one.keys() | other.keys()
+                   if name not in allowed and one.get(name) != other.get(name)]
+        assert not changed, f"Q7: unit {key} changed in {changed} though no event names it"
+    ids = {event.order_id for event in events}
+    before_orders = {order["order_id"]: order for order in before["orders"]}
+    for order in after["orders"]:
+        known = before_orders.pop(order["order_id"], None)
+        unit = (order["account"], order["isolation_id"])
+        if known != order:
+            assert order["order_id"] in ids or unit in named, f"Q7: {order} changed unnamed"
+    gone = set(before_orders) - ids
+    assert not gone, f"Q7: orders {gone} ended without an event"
+
+
+#: What may reach a main account's cash without a position of its own.
+MONEY_THAT_MOVES = (Reason.DEPOSIT, Reason.WITHDRAW, Reason.ISOLATED_TRANSFER,
+                    Reason.AUTO_CONVERSION)
+
+
+def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """I4, I13, Q7: only main's own positions earn or cost it anything; transfers are zero-sum.
+
+    So an owner's loss through a block is at most what moved in less what moved out, on every path.
+    """
+    held = {(key, contract) for (key, contract), (qty, _) in positions_of(before).items() if qty}
+    held |= {(unit_of(event), event.contract) for event in events if event.kind == Ev.FILL}
+    holders = {key for key, _ in held}
+    transfers: dict[int, int] = defaultdict(int)
+    for event in balance_events(events):
+        if event.reason == Reason.ISOLATED_TRANSFER:
+            transfers[event.account] += event.amount_units
+        if event.ledger != Ledger.MAIN_USD or event.reason in MONEY_THAT_MOVES:
+            continue
+        key = unit_of(event)
+        if event.reason == Reason.INSURANCE_FUND:
+            assert event.amount_units > 0, f"Q6: the fund only covers a main account {event}"
+            assert key in holders, f"Q7: the fund pays a main account without a position {event}"
+        elif event.reason == Reason.SOCIALIZED_LOSS:
+            assert event.amount_units < 0, f"S4: a share is a loss {event}"
+        else:
+            assert (key, event.contract) in held, f"I4: main without a position there pays {event}"
+    wrong = {account: total for account, total in transfers.items() if total}
+    assert not wrong, f"I13: transfers do not cancel out {wrong}"
+
+
+def blocks_hold_their_orders(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """I2: each order's reserve is its own money, and order_cash is their sum."""
+    reserves: dict[Key, int] = defaultdict(int)
+    alive: set[Key] = set()
+    for order in after["orders"]:
+        key = (order["account"], order["isolation_id"])
+        reserves[key] += order["reserve"]
+        alive.add(key)
+        assert 0 <= order["reserved"] <= order["left"], f"C3: reserved lots of {order}"
+        assert order["reserve"] >= 0, f"C3: reserve of {order}"
+    for block in after["blocks"]:
+        key = (block["account"], block["isolation_id"])
+        assert block["order_cash_units"] == reserves[key], f"I2: order_cash of block {key}"
+        assert block["qty_lots"] or key in alive, f"I2: block {key} has neither position nor orders"
+        open_ = BlockState.OPEN if block["qty_lots"] else BlockState.PENDING
+        assert block["state"] == open_, f"I1: state of block {key}"
+
+
+def no_voluntary_deficit(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """O7, Q6: cash below 0 needs a position that carries it."""
+    for (account, isolation_id), unit in units_of(after).items():
+        lots = unit["qty_lots"] if isolation_id else any(
+            leg["qty_lots"] for leg in unit["legs"])
+        assert unit["cash_units"] >= 0 or lots, (
+            f"O7: unit {(account, isolation_id)} has a deficit and no position")
+        if not isolation_id:
+            assert unit["usdc_units"] >= 0, f"A4: negative USDC of account {account}"
+
+
+Invariant = Callable[[Any, list[Any], Dump, Dump], None]
+INVARIANTS: tuple[Invariant, ...] = (
+    ledger_identity, positions_cancel_out, events_fold_to_balances, events_fold_to_positions,
+    refused_changes_nothing, nobody_is_liquidating, only_named_units_change,
+    main_pays_only_transfers, blocks_hold_their_orders, no_voluntary_deficit,
+)
+
+
+def check(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """All of them."""
+    for invariant in INVARIANTS:
+        invariant(command, events, before, after)

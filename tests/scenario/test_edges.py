@@ -1,0 +1,136 @@
+"""Where a rule turns on equality: the unit that changes the answer, and the one that does not.
+
+The block of the tables is 0.1 BTC for 6,000 USD at 20x with 333 USD of position_cash (see
+test_isolated): maintenance 2.5 % and fee reserve 0.55 % of the notional.
+"""
+
+from __future__ import annotations
+
+import pytest
+from reference.codes import Code, Currency, Ev
+from world import ALICE, BOB, BTC, CAROL, DAVE, ETH, FUND, MAKER, SOL, USD, World, isolated
+
+
+def liquidated(venue: World, contract: int, mark: int) -> list[tuple[int, int]]:
+    return [(e.account, e.isolation_id) for e in venue.mark(contract, mark).of(Ev.LIQUIDATED)]
+
+
+#: At 58,452.8 equity is 333 - 154.72 = 178.28 USD, maintenance and fees 3.05 % of 5,845.28 =
+#: 178.28104: 104,000 units are missing.
+@pytest.mark.rule("Q1", "Q2", "I8")
+@pytest.mark.parametrize(("added", "ends"), [(104_000, []), (103_999, [(ALICE, 1)])])
+def test_a_block_lives_at_exactly_its_maintenance_and_not_one_unit_below(
+    venue: World, added: int, ends: list[tuple[int, int]]
+) -> None:
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    venue.add_margin(ALICE, 1, added)
+    assert liquidated(venue, BTC, 584_528) == ends
+
+
+#: CAROL's 100 BTC lots and 100 ETH lots; at 52,000 and 3,000 USD: BTC 5,200 x 3.05 % = 158.60,
+#: ETH 3,000 x (1 % + 0.55 %) = 46.50. Cash 1,000 - 3 - 1.50 = 995.50, uPnL -800: 195.50 against
+#: 205.10: 9.60 USD are missing.
+@pytest.mark.rule("Q1", "Q2")
+@pytest.mark.parametrize(("added", "ends"), [
+    (960_000_000, []), (960_000_000 - 1, [(CAROL, 0)])])
+def test_a_main_account_with_two_legs_lives_at_exactly_its_maintenance(
+    venue: World, added: int, ends: list[tuple[int, int]]
+) -> None:
+    venue.trade(CAROL, MAKER, 100, 60_000)
+    venue.trade(CAROL, MAKER, 100, 30_000, ETH)
+    venue.deposit(CAROL, added)
+    assert liquidated(venue, BTC, 520_000) == ends
+
+
+#: SOL has no fees, IM 10 %, MM 5 %. CAROL: 300 lots for 3,000 USD with 303 USD. At 93: equity 93;
+#: MM of 2,790 is 139.50. Two slices sold at 93 leave 100 lots with an IM of exactly 93.
+@pytest.mark.rule("Q3")
+@pytest.mark.parametrize(("extra", "fills"), [(0, 3), (1, 2)])
+def test_a_main_account_is_sold_until_it_is_above_and_not_just_at_its_initial_margin(
+    venue: World, extra: int, fills: int
+) -> None:
+    venue.trade(CAROL, MAKER, 300, 10_000, SOL)
+    venue.withdraw(CAROL, 697 * USD - extra)
+    venue.buy(MAKER, 300, 9_300, SOL)
+    assert venue.mark(SOL, 9_300).fills(CAROL) == [(100, 9_300)] * fills
+
+
+#: MB - IM of CAROL's 0.2 BTC (cash 994) at 58,263.6 is 994 - 347.28 - 5.55 % of 11,652.72 =
+#: -0.00596 USD: 596,000 units are missing.
+@pytest.mark.rule("C4")
+@pytest.mark.parametrize(("added", "calls"), [(596_000, 0), (595_999, 1)])
+def test_a_margin_call_comes_below_and_not_at_the_initial_margin(
+    venue: World, added: int, calls: int
+) -> None:
+    venue.trade(CAROL, MAKER, 200, 60_000)
+    venue.buy(CAROL, 10, 55_000)
+    venue.deposit(CAROL, added)
+    assert len(venue.mark(BTC, 582_636).of(Ev.MARGIN_CALL)) == calls
+
+
+#: ALICE's 0.1 BTC block, 333 USD, at a mark of 59,000: a sale of 100 lots at 56,698 costs 330.20
+#: and a fee of 2.8349: 0.0349 USD are missing.
+@pytest.mark.rule("O7")
+@pytest.mark.parametrize(("added", "fills"), [(3_490_000, 1), (3_489_999, 0)])
+def test_a_closing_fill_may_leave_exactly_nothing(venue: World, added: int, fills: int) -> None:
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    venue.add_margin(ALICE, 1, added)
+    venue.mark(BTC, 590_000)
+    venue.buy(MAKER, 100, 56_698)
+    assert venue.close(ALICE, isolation_id=1).fills(ALICE) == [(100, 56_698)] * fills
+
+
+#: BOB has USDC alone: 1,000 less 3.33333334 for the fee of 3 USD give 896.99999999 USD at 0.9. A
+#: sale of 0.1 BTC at 51,056 costs 894.40 + 2.5528, at 51,055 894.50 + 2.55275.
+@pytest.mark.rule("O7", "A4")
+@pytest.mark.parametrize(("bid", "code"), [(51_056, 0), (51_055, Code.BEYOND_BANKRUPTCY)])
+def test_a_closing_fill_counts_usdc_at_what_it_gives(venue: World, bid: int, code: int) -> None:
+    venue.withdraw(BOB, 10_000 * USD)
+    venue.deposit(BOB, 1_000 * USD, Currency.USDC)
+    venue.trade(BOB, MAKER, 100, 60_000)
+    venue.mark(BTC, 528_000)
+    venue.buy(MAKER, 100, bid)
+    assert venue.close(BOB).code == code
+    # 896.9528 / 0.9 are used up.
+    left = 0 if code == 0 else 100
+    assert (venue.qty(BOB), venue.cash(BOB), venue.fund) == (left, 0, FUND)
+
+
+#: CAROL: 0.1 BTC cross, a short of 0.01 BTC in a block. Main's cash 1,000 - 3 - 33.60 = 963.40:
+#: (6,000 - 963.40) / 0.9695 = 51,950.49 USD, though the block has gained 80 USD by then.
+@pytest.mark.rule("Q7", "I4")
+@pytest.mark.parametrize(("mark", "ends"), [(519_505, []), (519_504, [(CAROL, 0)])])
+def test_a_blocks_profit_does_not_hold_up_its_owners_main_account(
+    venue: World, mark: int, ends: list[tuple[int, int]]
+) -> None:
+    venue.trade_short(CAROL, MAKER, 10, 60_000, **isolated(20))
+    venue.trade(CAROL, MAKER, 100, 60_000)
+    assert liquidated(venue, BTC, mark) == ends
+    block = venue.block(1)
+    assert block is not None
+    assert block["qty_lots"] == -10
+
+
+@pytest.mark.rule("Q7")
+def test_a_blocks_liquidation_ends_no_order_of_another_unit(venue: World) -> None:
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    cross = venue.buy(ALICE, 10, 50_000).order_id
+    other = venue.buy(ALICE, 10, 29_000, ETH, **isolated(10)).order_id
+    own = venue.buy(ALICE, 10, 55_000, **isolated(20, 1)).order_id
+    answer = venue.mark(BTC, 584_000)
+    assert [order_id for order_id, _ in answer.done()] == [own]
+    assert venue.live(cross) is not None
+    assert venue.live(other) is not None
+
+
+#: DAVE: 100 BTC lots, 10,000 USDC less 3 / 0.9 for the fee. A deposit's last unit decides.
+@pytest.mark.rule("C5", "A4")
+def test_the_last_unit_of_usdc_stays_when_it_is_margin(venue: World) -> None:
+    venue.trade(DAVE, MAKER, 100, 60_000)
+    # Own 9,996.66666666; IM 300 and FR 33: what stays, less its tenth, is at least 333 USD.
+    own = 10_000 * USD - 333_333_334
+    assert venue.account(DAVE)["usdc_units"] == own
+    most = own - 37_000_000_000
+    refused = venue.withdraw(DAVE, most + 1, Currency.USDC)
+    assert (refused.needed, refused.available) == (most + 1, most)
+    assert venue.withdraw(DAVE, most, Currency.USDC).code == 0

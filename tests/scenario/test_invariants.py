@@ -1,0 +1,146 @@
+"""The invariants themselves: each notices a state or an event that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import invariants
+import pytest
+from reference.codes import BlockState, Code, Ev, Kind, Ledger, Reason
+from reference.records import Event
+from world import ALICE, BOB, BTC, MAKER, USD, World, isolated
+
+Moment = tuple[Any, list[Event], dict[str, Any], dict[str, Any]]
+
+
+def moment(venue: World) -> Moment:
+    """A mark that liquidates ALICE's block; BOB has a position, a block and an order."""
+    venue.trade(BOB, MAKER, 10, 60_000)
+    venue.trade(BOB, MAKER, 10, 60_000, **isolated(2))
+    venue.buy(BOB, 10, 55_000, **isolated(2, 1))
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    before = deepcopy(venue.dump())
+    answer = venue.mark(BTC, 584_000)
+    assert answer.of(Ev.LIQUIDATED)
+    command = venue.command(Kind.MARK, contract=BTC, mark_ticks=584_000)
+    return command, list(answer), before, deepcopy(venue.dump())
+
+
+def lose_a_unit_of_the_fund(m: Moment) -> None:
+    m[3]["fund_units"][0] -= 1
+
+
+def lose_a_lot(m: Moment) -> None:
+    m[3]["accounts"][BOB]["legs"][0]["qty_lots"] -= 1
+
+
+def forget_an_event(m: Moment) -> None:
+    m[1].remove(next(e for e in m[1] if e.kind == Ev.BALANCE))
+
+
+def misstate_a_balance(m: Moment) -> None:
+    place = next(i for i, e in enumerate(m[1]) if e.kind == Ev.BALANCE)
+    m[1][place] = m[1][place]._replace(balance_units=m[1][place].balance_units + 1)
+
+
+def change_a_cost(m: Moment) -> None:
+    m[3]["accounts"][BOB]["legs"][0]["cost_units"] += 1
+
+
+def leave_a_block_liquidating(m: Moment) -> None:
+    m[3]["blocks"][0]["state"] = BlockState.LIQUIDATING
+
+
+def refuse_after_all(m: Moment) -> None:
+    m[1][:] = [Event(m[1][0].seq, Ev.REJECT, code=Code.INVALID_ARGUMENT)]
+
+
+def refuse_and_go_on(m: Moment) -> None:
+    m[1].insert(0, Event(m[1][0].seq, Ev.REJECT, code=Code.INVALID_ARGUMENT))
+
+
+def change_the_session_pnl_of_a_bystander(m: Moment) -> None:
+    m[3]["accounts"][BOB]["session_pnl_units"] += 1
+
+
+def change_a_bystanders_order(m: Moment) -> None:
+    m[3]["orders"][0]["left"] -= 1
+
+
+def drop_a_bystanders_order(m: Moment) -> None:
+    del m[3]["orders"][0]
+
+
+def change_the_owners_position(m: Moment) -> None:
+    m[3]["accounts"][ALICE]["profile"] += 1
+
+
+def charge_the_owner(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, reason=Reason.REALIZED_PNL,
+                      ledger=Ledger.MAIN_USD, amount_units=-USD))
+
+
+def let_the_owner_cover_the_loss(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, reason=Reason.INSURANCE_FUND,
+                      ledger=Ledger.MAIN_USD, amount_units=-USD))
+
+
+def transfer_to_nobody(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, reason=Reason.ISOLATED_TRANSFER,
+                      ledger=Ledger.MAIN_USD, amount_units=-USD))
+
+
+def mix_up_order_cash(m: Moment) -> None:
+    m[3]["blocks"][0]["order_cash_units"] += 1
+
+
+def empty_a_block(m: Moment) -> None:
+    m[3]["blocks"][0].update(qty_lots=0, order_cash_units=0)
+    m[3]["orders"] = []
+
+
+def leave_a_debt(m: Moment) -> None:
+    m[3]["accounts"][ALICE]["cash_units"] = -1
+
+
+BREACHES: list[tuple[Callable[..., None], Callable[[Moment], None]]] = [
+    (invariants.ledger_identity, lose_a_unit_of_the_fund),
+    (invariants.positions_cancel_out, lose_a_lot),
+    (invariants.events_fold_to_balances, forget_an_event),
+    (invariants.events_fold_to_balances, misstate_a_balance),
+    (invariants.events_fold_to_balances, lose_a_unit_of_the_fund),
+    (invariants.events_fold_to_positions, lose_a_lot),
+    (invariants.events_fold_to_positions, change_a_cost),
+    (invariants.refused_changes_nothing, refuse_after_all),
+    (invariants.refused_changes_nothing, refuse_and_go_on),
+    (invariants.nobody_is_liquidating, leave_a_block_liquidating),
+    (invariants.only_named_units_change, change_the_session_pnl_of_a_bystander),
+    (invariants.only_named_units_change, change_a_bystanders_order),
+    (invariants.only_named_units_change, drop_a_bystanders_order),
+    (invariants.only_named_units_change, change_the_owners_position),
+    (invariants.main_pays_only_transfers, charge_the_owner),
+    (invariants.main_pays_only_transfers, let_the_owner_cover_the_loss),
+    (invariants.main_pays_only_transfers, transfer_to_nobody),
+    (invariants.blocks_hold_their_orders, mix_up_order_cash),
+    (invariants.blocks_hold_their_orders, empty_a_block),
+    (invariants.no_voluntary_deficit, leave_a_debt),
+]
+
+
+@pytest.mark.rule("L1", "L2", "O5", "Q4", "Q7", "I4", "I13")
+@pytest.mark.parametrize(("invariant", "breach"), BREACHES,
+                         ids=[f"{i.__name__}-{b.__name__}" for i, b in BREACHES])
+def test_an_invariant_notices_its_breach(
+    venue: World, invariant: Callable[..., None], breach: Callable[[Moment], None]
+) -> None:
+    told = moment(venue)
+    invariant(*told)
+    breach(told)
+    with pytest.raises(AssertionError, match=r"[A-Z]\d"):
+        invariant(*told)
+
+
+def test_every_invariant_has_a_breach_that_it_notices() -> None:
+    assert {invariant for invariant, _ in BREACHES} == set(invariants.INVARIANTS)
