@@ -1,4 +1,4 @@
-"""The command line: `perpcore cascade`, its options, progress and the table at the end.
+"""The command line: `perpcore cascade` and `perpcore verify`, their options and tables.
 
 Every error that a user can cause ends in one line on stderr and exit code 2.
 """
@@ -263,10 +263,40 @@ def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
     return table
 
 
+@cli.command()
+@click.argument("events_file", metavar="EVENTS")
+@click.option("--summary", "summary_file", metavar="FILE",
+              help="The summary.json of the same run: its figures are compared, too.")
+def verify(events_file: str, summary_file: str | None) -> int:
+    """Keep the books again from EVENTS alone; exit code 1 at the first event that does not fit."""
+    from perpcore.verify import Fold, against_summary, fold_events, read_rows, read_summary
+    from perpcore.verify import table_rows as folded_rows
+
+    summary = None if summary_file is None else read_summary(Path(summary_file))
+    console, fold = Console(), Fold()
+    with console.status("folding events"):
+        finding = fold_events(read_rows(Path(events_file)), fold)
+    if finding is not None:
+        print(f"perpcore: {events_file}: {finding}", file=sys.stderr)
+        return 1
+    table = Table(title=f"{events_file}: every event fits", title_justify="left",
+                  show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in folded_rows(fold):
+        table.add_row(name, value)
+    console.print(table)
+    wrong = against_summary(fold, summary) if summary is not None else []
+    for line in wrong:
+        print(f"perpcore: {summary_file}: {line}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
 def run_cli(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (0, 2 for a wrong input, 130 interrupted)."""
+    """Run the command line; returns the exit code: 0, 1 for events that do not fit, 2 for a wrong
+    input, 130 interrupted."""
     try:
-        cli.main(args=arguments, prog_name="perpcore", standalone_mode=False)
+        return int(cli.main(args=arguments, prog_name="perpcore", standalone_mode=False) or 0)
     except InputError as error:
         return _fail(str(error))
     except click.exceptions.NoArgsIsHelpError as error:
@@ -277,7 +307,6 @@ def run_cli(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written")
         return 130
-    return 0
 
 
 def _fail(message: str) -> int:

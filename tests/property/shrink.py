@@ -130,12 +130,13 @@ def drop_commands(world: World, failure: Failure, replay: Replay) -> Failure:
     size = max(1, len(failure.steps) // 2)
     while True:
         owners = created_blocks(world, failure.steps)
-        end, dropped_any = len(failure.steps) - 1, False  # the last command is the one that fails
+        # The last command is the one that fails, unless a signal left that open.
+        end, dropped_any = len(failure.steps) - (failure.key[0] != "signal"), False
         while end > 0:
             chunk = set(range(max(0, end - size), end))
             trial = replay(world, without(failure.steps, owners, chunk))
             if trial is not None and trial.key == failure.key:
-                end = min(end - size, len(trial.steps) - 1)
+                end = min(end - size, len(trial.steps) - (trial.key[0] != "signal"))
                 failure, dropped_any = trial, True
                 owners = created_blocks(world, failure.steps)
             else:

@@ -138,7 +138,7 @@ class ValidCommands:
                                          min(lots, self.view.best_lots(contract, 3 - side)))
             fields["time_in_force"] = tif
             if tif == Tif.GTD:
-                fields["expiry_ns"] = self.now + self.rng.choice((2, 5, 30)) * SECOND
+                fields["expiry_ns"] = self.now + self.rng.randrange(1, 90) * SECOND
             if tif in (Tif.NONE, Tif.GTC, Tif.GTD) and self.rng.random() < 0.12:
                 fields["exec_flags"] = Exec.POST_ONLY
         flags = fields.get("exec_flags", 0) | more.pop("exec_flags", 0)
@@ -162,7 +162,8 @@ class ValidCommands:
         tif = self.rng.choice((Tif.NONE, Tif.GTC, Tif.GTC, Tif.GTD))
         fields.update(order_type=OrderType.LIMIT, price_ticks=max(1, price - sign * away),
                       time_in_force=tif, exec_flags=fields["exec_flags"] & Exec.POST_ONLY)
-        fields["expiry_ns"] = self.now + 20 * SECOND if tif == Tif.GTD else 0
+        fields["expiry_ns"] = (
+            self.now + self.rng.randrange(1, 90) * SECOND if tif == Tif.GTD else 0)
         return fields
 
     def cross_order(self) -> list[Fields]:

@@ -68,6 +68,7 @@ class Workload(ValidCommands):
             (1, self.edge_funding), (2, self.edge_expiry), (1, self.edge_stale),
             (2, self.edge_fund), (2, self.edge_amend), (3, self.edge_gap), (5, self.edge_drain),
             (2, self.edge_stake), (3, self.edge_bankruptcy),
+            (7, self.edge_unit),
         )
 
     def opening(self) -> list[Step]:
@@ -103,7 +104,7 @@ class Workload(ValidCommands):
         dice = self.rng.random()
         if dice < 0.23:  # shares of calls: a call for valid commands makes two and a half of them
             return [self.step(self.garble(self.some_valid()), GARBAGE)]
-        if dice < 0.46:
+        if dice < 0.43:
             return [self.step(fields, BOUNDARY) for fields in self.pick(self.boundaries)()]
         count = self.rng.choice((1, 1, 2, 3, 6))
         return [self.step(self.some_valid(), VALID) for _ in range(count)]
@@ -193,18 +194,18 @@ class Workload(ValidCommands):
         return [*marks, gap, *self.rng.choice((self.settle, list))()]
 
     def edge_bankruptcy(self) -> list[Fields]:
-        """A quote at the worst price that a liquidation may take, and one tick on each side (Q3)."""
+        """A quote at the worst price that a liquidation takes, and a tick on each side (Q3)."""
         position, edge = self.edge_position()
         if edge is None:
             return []
         contract, lots = position[2], position[3]
         t = self.world.contracts[contract]
-        price = self.view.bankruptcy_price(position) + self.rng.choice((-1, 0, 0, 1, 1, 2))
+        price = self.view.bankruptcy_price(position) + self.rng.choice((0, 0, 0, 1, 1, 1, -1, 2))
         if not 0 < price <= t.max_price_ticks:
             return []
         sweep = [{"kind": Kind.CANCEL_ALL, "account": account, "contract": contract}
                  for account in MAKERS]
-        size = max(t.min_order_lots, min(abs(lots), t.max_order_lots) // self.rng.choice((1, 2)))
+        size = max(t.min_order_lots, min(abs(lots), t.max_order_lots) // self.rng.choice((1, 9)))
         sign = 1 if lots > 0 else -1
         return [*sweep, self.make_mark(contract, edge + sign),
                 self.quote_at(contract, BUY if lots > 0 else SELL, price, size),
@@ -233,6 +234,32 @@ class Workload(ValidCommands):
         self.todo.append(self.edge_gap)
         self.todo.append(self.settle)
         return [{**fields, "isolated_margin_units": answer.balance_units}]
+
+    def edge_unit(self) -> list[Fields]:
+        """A unit gets exactly what it lacks at the mark that comes next, or one unit less or more:
+        the exact inequality of Q1 and C4, which no rounding may blur."""
+        called = self.rng.random() < 0.4
+        positions = self.view.positions()
+        if called:
+            waiting = {order["account"] for order in self.view.orders
+                       if order["reserved"] and not order["isolation_id"]}
+            positions = [p for p in positions if p[1] == 0 and p[0] in waiting]
+        if not positions:
+            return []
+        position = self.rng.choice(positions)
+        account, isolation_id, contract, lots, _, _ = position
+        edge = self.view.edge_mark(position, called) or self.view.mark(contract)
+        sign = 1 if lots > 0 else -1
+        mark = edge - sign * self.rng.choice((0, 1, 1, edge // 200, edge // 30))
+        units = self.view.shortage(position, mark, called) + self.rng.choice((-1, 0, 0, 1))
+        if units <= 0:
+            return [self.make_mark(contract, mark)]
+        if isolation_id:
+            money: Fields = {"kind": Kind.ADD_MARGIN, "account": account,
+                             "isolation_id": isolation_id, "amount_units": units}
+        else:
+            money = self.make_deposit(account, Currency.USD, units)
+        return [money, self.make_mark(contract, mark)]
 
     def edge_of_margin_call(self) -> list[Fields]:
         """The mark at which main has a call, and then an order that is refused for it (301)."""
@@ -363,6 +390,8 @@ class Workload(ValidCommands):
         order.update(order_type=OrderType.LIMIT, time_in_force=Tif.GTC, expiry_ns=0, exec_flags=0,
                      price_ticks=self.view.price(resting))
 
+        dice = self.rng.random()
+
         def drain() -> list[Fields]:
             return [fields for currency in (Currency.USDC, Currency.USD) for fields in
                     self.edge_amount({"kind": Kind.WITHDRAW, "account": account,
@@ -370,7 +399,8 @@ class Workload(ValidCommands):
 
         def move() -> list[Fields]:
             """Small steps to one side, of a mark or of the index."""
-            mark, sign = self.view.mark(contract), self.rng.choice((-1, 1))
+            mark, sign = self.view.mark(contract), self.rng.choice((-1, 1) if dice < 0.55 else (
+                -1, 1, 1, 1))
             step = max(1, mark // self.rng.choice((10_000, 500, 50, 10)))
             if self.rng.random() < 0.2:
                 return [{"kind": Kind.INDEX, "currency": Currency.USDC,
@@ -378,11 +408,10 @@ class Workload(ValidCommands):
             return [self.make_mark(contract, mark + sign * step * n) for n in (1, 2, 3)]
 
         self.todo += [drain, move]
-        dice = self.rng.random()
         if dice < 0.4:
             return [order]
         leverage = {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract,
-                    "leverage": self.rng.choice((1, 1, 2, 5))}
+                    "leverage": self.rng.choice((1, 1, 1, 2, 5))}
         if dice < 0.55:
             return [leverage, order]
         # At leverage 1 a long's margin and fees are more than its value: what rises costs, too.

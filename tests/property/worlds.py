@@ -18,7 +18,8 @@ ACCOUNTS = 9
 EXCLUDED_COUNTRY = 840
 VALID, BOUNDARY, GARBAGE = "valid", "boundary", "garbage"
 Dump = dict[str, Any]
-Position = tuple[int, int, int, int, int, int]  # account, isolation_id, contract, lots, cost, leverage
+#: account, isolation_id, contract, lots, cost, leverage
+Position = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +203,15 @@ class View:
             rates.append(Fraction(1, leverage))
         return min(Fraction(1), max(rates))
 
+    def rate(self, contract: int, lots: int, leverage: int, called: bool) -> Fraction:
+        """Fee reserve and maintenance, or initial margin, as a part of the notional."""
+        t = self.world.contracts[contract]
+        rate = Fraction(t.taker_fee_e9 + t.liquidation_fee_e9, E9)
+        if called:
+            return rate + self.initial_rate(contract, lots, leverage)
+        share = Fraction(t.maintenance_share_e4, 10**4)
+        return rate + share * self.initial_rate(contract, lots, 0)
+
     def cash_of(self, account: int, isolation_id: int) -> int:
         """What carries a unit's position: a block's cash, or main's money."""
         for block in self.blocks:
@@ -210,10 +220,29 @@ class View:
         return self.money(account)
 
     def bankruptcy_price(self, position: Position) -> int:
-        """The order price next below the mark at which the unit owns nothing (if it has one leg)."""
+        """The order price next below the mark at which a unit with one leg owns nothing."""
         account, isolation_id, contract, lots, cost, _ = position
         each = lots * self.value(contract) * self.world.contracts[contract].marks_per_tick
         return (cost - self.cash_of(account, isolation_id)) // each
+
+    def haircut_of(self, account: int, isolation_id: int, called: bool) -> int:
+        """What the unit's USDC adds to its requirement: half of it to maintenance (A4)."""
+        usdc = 0 if isolation_id else self.accounts[account]["usdc_units"]
+        value = usdc * self.dump["index_e6"] // 10**6
+        cut = -(-value * self.world.venue.usdc_haircut_e9 // E9)
+        return cut if called else (cut + 1) // 2
+
+    def shortage(self, position: Position, mark: int, called: bool) -> int:
+        """What the unit would lack at a mark to be just above liquidation, or a margin call."""
+        account, isolation_id, contract, *_ = position
+        total = Fraction(self.haircut_of(account, isolation_id, called)
+                         - self.cash_of(account, isolation_id))
+        for owner, number, held, lots, cost, leverage in self.positions():
+            if (owner, number) == (account, isolation_id):
+                at = mark if held == contract else self.mark(held)
+                value = lots * self.value(held) * at
+                total += abs(value) * self.rate(held, lots, leverage, called) - (value - cost)
+        return -(-total.numerator // total.denominator)
 
     def edge_mark(self, position: Position, called: bool) -> int | None:
         """The first mark at which the position's unit is liquidated, or has a margin call.
@@ -222,10 +251,8 @@ class View:
         """
         account, isolation_id, contract, lots, cost, leverage = position
         t, cash = self.world.contracts[contract], self.cash_of(account, isolation_id)
-        share = Fraction(t.maintenance_share_e4, 10**4)
-        rate = (self.initial_rate(contract, lots, leverage) if called
-                else share * self.initial_rate(contract, lots, 0))
-        rate += Fraction(t.taker_fee_e9 + t.liquidation_fee_e9, E9)
+        cash -= self.haircut_of(account, isolation_id, called)
+        rate = self.rate(contract, lots, leverage, called)
         if rate >= 1:
             return None
         if lots > 0:
