@@ -143,7 +143,7 @@ def events_fold_to_balances(command: Any, events: list[Any], before: Dump, after
 
 
 def events_fold_to_positions(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
-    """L2, U4: lots change by FILL and TAKEN_OVER; cost only with them or at a roll."""
+    """L2, U4: lots change by FILL, TAKEN_OVER, DELEVERAGED; cost only with them or at a roll."""
     lots: dict[tuple[Key, int], int] = defaultdict(int)
     for place, (qty, _) in positions_of(before).items():
         lots[place] = qty
@@ -152,6 +152,9 @@ def events_fold_to_positions(command: Any, events: list[Any], before: Dump, afte
         place = (unit_of(event), event.contract)
         if event.kind == Ev.FILL:
             lots[place] += event.qty_lots if event.flags >> 4 == 1 else -event.qty_lots
+            moved.add(place)
+        elif event.kind == Ev.DELEVERAGED:
+            lots[place] -= event.qty_lots
             moved.add(place)
         elif event.kind == Ev.TAKEN_OVER:
             lots[place] -= event.qty_lots
@@ -170,18 +173,31 @@ def events_fold_to_positions(command: Any, events: list[Any], before: Dump, afte
 # ---- chapters 4, 5, 7: who may change
 
 
+def undue(after: Dump, before: Dump) -> Dump:
+    """The state as if no dead man's switch had come due without orders to cancel."""
+    rows = [{**new, "cancel_after_ns": old["cancel_after_ns"]}
+            if 0 < old.get("cancel_after_ns", 0) <= after["time_ns"] else new
+            for new, old in zip(after["accounts"], before["accounts"], strict=False)]
+    return {**after, "accounts": rows + after["accounts"][len(rows):]}
+
+
 def refused_changes_nothing(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
     """O5: everything but the clock and the sequence number; timers due may have fired first."""
     if not was_refused(events):
         return
-    assert events[-1].kind == Ev.REJECT, "O5: nothing follows a refusal"
+    last = [event.kind for event in events].index(Ev.REJECT)
+    after_it = events[last + 1:]
+    assert not after_it or after_it[0].kind == Ev.TRIGGERED, "O5: what follows a refusal fired"
     if len(events) == 1:
         free = ("time_ns", "seq")
-        changed = [name for name in before if name not in free and before[name] != after[name]]
+        changed = [name for name in before
+                   if name not in free and before[name] != undue(after, before)[name]]
         assert not changed, f"O5: a refusal changed {changed}"
         return
     # What comes before the refusal belongs to timers: orders that ended, and what followed.
-    assert any(event.kind == Ev.CANCELLED and event.reason == Done.EXPIRED for event in events), (
+    timers = (Done.EXPIRED, Done.DEAD_MAN)
+    assert last == 0 or any(
+        event.kind == Ev.CANCELLED and event.reason in timers for event in events[:last]), (
         "O5: a refusal with events that no timer explains")
 
 
@@ -207,17 +223,24 @@ def only_named_units_change(command: Any, events: list[Any], before: Dump, after
     went_flat = {event.account for event in events
                  if event.kind in (Ev.BLOCK_CLOSED, Ev.BLOCK_PENDING)}
     was_liquidated = {event.account for event in events if event.kind == Ev.LIQUIDATED}
+    was_met = {event.account for event in events if event.kind == Ev.DELEVERAGED}
+    # A position cash of 0 went to its owner, with the session PnL (policy surplus_to), or nowhere.
+    left_nothing = was_liquidated - {
+        event.account for event in balance_events(events)
+        if (event.ledger, event.reason) == (Ledger.BLOCK_POSITION, Reason.INSURANCE_FUND)}
     for key in old.keys() | new.keys():
         if key in named:
             continue
         allowed = free
-        if key[0] in was_liquidated:
-            # A main account bears the statistic of its block's liquidation, nothing else.
+        if key[0] in was_liquidated | was_met:
+            # A main account bears the statistic of its block's end, nothing else.
             allowed = (*free, "deficit_units")
-        elif key[0] in went_flat:
+        if key[0] in left_nothing | (went_flat - was_liquidated):
             # The block's session PnL came along, though its cash was exactly 0 (I11).
-            allowed = SESSION_FIELDS
+            allowed = (*allowed, *SESSION_FIELDS)
         one, other = old.get(key, {}), new.get(key, {})
+        if 0 < one.get("cancel_after_ns", 0) <= after["time_ns"]:
+            allowed = (*allowed, "cancel_after_ns")  # its time came, without orders to cancel
         changed = [name for name in one.keys() | other.keys()
                    if name not in allowed and one.get(name) != other.get(name)]
         assert not changed, f"Q7: unit {key} changed in {changed} though no event names it"
@@ -244,6 +267,7 @@ def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, afte
     """
     held = {(key, contract) for (key, contract), (qty, _) in positions_of(before).items() if qty}
     held |= {(unit_of(event), event.contract) for event in events if event.kind == Ev.FILL}
+    is_debt = command.kind == Kind.DEPOSIT
     holders = {key for key, _ in held}
     transfers: dict[int, int] = defaultdict(int)
     for event in balance_events(events):
@@ -253,8 +277,8 @@ def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, afte
             continue
         key = unit_of(event)
         if event.reason == Reason.INSURANCE_FUND:
-            assert event.amount_units > 0, f"Q6: the fund only covers a main account {event}"
-            assert key in holders, f"Q7: the fund pays a main account without a position {event}"
+            assert event.amount_units > 0 or is_debt, f"Q6: the fund covers main, or debts {event}"
+            assert key in holders or is_debt, f"Q7: the fund pays main without a position {event}"
         elif event.reason == Reason.SOCIALIZED_LOSS:
             assert event.amount_units < 0, f"S4: a share is a loss {event}"
         else:

@@ -15,7 +15,7 @@ from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit,
     has_reserved_orders, is_block, next_unit,
 )
-from perpcore.thresholds cimport map_of, only_leg, solo_threshold
+from perpcore.thresholds cimport map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark
 from perpcore.triggers cimport reached_order
 
 cdef enum Fault:
@@ -152,6 +152,11 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
     return NO_FAULT if unit.order_cash_units == held else ORDER_CASH
 
 
+cdef inline bint waits_everywhere(Market* m, const Leg* leg, int64_t mark) noexcept nogil:
+    """Filed where every mark looks at it, for a margin call before which no mark is safe."""
+    return no_mark_is_safe(m, leg) and mark == unsafe_mark(m, leg)
+
+
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
     """Q2: no key is reached; one leg is filed at its threshold or nearer to the mark.
 
@@ -177,7 +182,7 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
-                if mark != last:
+                if not initial or not waits_everywhere(&e.markets[leg.contract], leg, mark):
                     return KEY_WRONG
         if i == only:
             turn = solo_threshold(e, u, i, initial)

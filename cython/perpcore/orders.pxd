@@ -583,7 +583,7 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     o.time_in_force = d.time_in_force
     o.stp = d.stp
     o.is_explicit = d.explicit_units != 0
-    o.in_book = False
+    o.in_book = o.is_dormant = False
     o.leg = d.leg
     if d.client_order_id:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)

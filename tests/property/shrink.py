@@ -18,6 +18,7 @@ from typing import Any
 from driver import Divergence, EngineSide, ModelSide, Pair, Side, run
 from reference.codes import Kind
 from reference.records import Command
+from rulebook import draw_rulebook
 from worlds import Step, World, make_world
 
 GONE = 2**40  # an order id of a command that was left out
@@ -273,7 +274,7 @@ def main(seed: int, count: int = 3000) -> int:
         print(f"seed {seed}: model and engine agree over {count} commands")
         return 0
     print(f"seed {seed}: {failure.text}\nshrinking {len(failure.steps)} commands", file=sys.stderr)
-    print(show(*shrink(make_world(seed), failure, guarded(replayer()))))
+    print(show(*shrink(draw_rulebook(make_world(seed), seed), failure, guarded(replayer()))))
     return 1
 
 

@@ -111,7 +111,8 @@ def test_a_different_state_has_a_different_hash() -> None:
 def terms_near_the_limits(rng: random.Random) -> ContractTerms:
     """Terms of a world with one or two of them moved to where something stops to fit."""
     terms = rng.choice(make_world(rng.randrange(50)).contracts)
-    names = [spec.name for spec in fields(ContractTerms) if spec.name != "symbol"]
+    names = [spec.name for spec in fields(ContractTerms)
+             if spec.name != "symbol" and not isinstance(getattr(terms, spec.name), tuple)]
     for _ in range(rng.choice((1, 1, 2))):
         name = rng.choice(names)
         old = getattr(terms, name)

@@ -13,16 +13,8 @@ from typing import Any
 
 from reference.codes import Currency, Ev, Exec, Kind, OrderType, Tif
 from reference.records import Command
-from valid_commands import (
-    BUY,
-    FULL_PROFILE,
-    MAKERS,
-    SELL,
-    TRADERS,
-    Fields,
-    Maker,
-    ValidCommands,
-)
+from rulebook import RulebookCommands
+from valid_commands import BUY, FULL_PROFILE, MAKERS, SELL, TRADERS, Fields, Maker
 from worlds import (
     ACCOUNTS,
     BOUNDARY,
@@ -53,7 +45,7 @@ FIELD_MAX = {
 SIGNED = {name for name, most in FIELD_MAX.items() if most == 2**63 - 1}
 
 
-class Workload(ValidCommands):
+class Workload(RulebookCommands):
     """Commands for one world: `opening`, then `next` for ever."""
 
     def __init__(self, world: World, seed: int) -> None:
@@ -68,8 +60,9 @@ class Workload(ValidCommands):
             (1, self.edge_funding), (2, self.edge_expiry), (1, self.edge_stale),
             (2, self.edge_fund), (2, self.edge_amend), (3, self.edge_gap), (5, self.edge_drain),
             (2, self.edge_stake), (3, self.edge_bankruptcy),
-            (7, self.edge_unit),
+            (7, self.edge_unit), *self.more_boundaries(),
         )
+        self.valid += self.more_valid()
 
     def opening(self) -> list[Step]:
         """Accounts, their money and profiles, and first marks; some of it too early on purpose."""

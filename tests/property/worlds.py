@@ -30,6 +30,7 @@ class World:
     contracts: tuple[ContractTerms, ...]
     cruel: bool = False  # marks jump, and the fund begins with nothing
     scale: int = 1  # a lot is worth so much more, and so is everybody's money
+    triggers: bool = False  # conditional orders and what goes with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,21 +197,37 @@ class View:
         ]
         return found
 
-    def initial_rate(self, contract: int, lots: int, leverage: int) -> Fraction:
+    def bracket(self, contract: int, lots: int, mark: int) -> int:
+        """Which bracket holds the lots at a mark."""
         t = self.world.contracts[contract]
+        notional = abs(lots) * self.value(contract) * mark
+        return next((i for i, cap in enumerate(t.bracket_cap_units) if notional <= cap),
+                    t.bracket_count - 1)
+
+    def initial_rate(self, contract: int, lots: int, leverage: int, mark: int = 0) -> Fraction:
+        """At a mark, or at that of now."""
+        t = self.world.contracts[contract]
+        if t.bracket_count:
+            own = t.bracket_leverage[self.bracket(contract, lots, mark or self.mark(contract))]
+            return Fraction(1, min(own, leverage or own, t.max_leverage))
         rates = [Fraction(1, t.max_leverage), Fraction(t.unit_margin_rate_e15 * abs(lots), 10**15)]
         if leverage:
             rates.append(Fraction(1, leverage))
         return min(Fraction(1), max(rates))
 
-    def rate(self, contract: int, lots: int, leverage: int, called: bool) -> Fraction:
-        """Fee reserve and maintenance, or initial margin, as a part of the notional."""
+    def rate(self, contract: int, lots: int, leverage: int, called: bool,
+             mark: int = 0) -> tuple[Fraction, int]:
+        """Fee reserve and maintenance, or initial margin, as a part of the notional; and what the
+        bracket takes off."""
         t = self.world.contracts[contract]
         rate = Fraction(t.taker_fee_e9 + t.liquidation_fee_e9, E9)
         if called:
-            return rate + self.initial_rate(contract, lots, leverage)
+            return rate + self.initial_rate(contract, lots, leverage, mark), 0
+        if t.bracket_count:
+            i = self.bracket(contract, lots, mark or self.mark(contract))
+            return rate + Fraction(t.bracket_mm_e9[i], E9), t.bracket_cum_units[i]
         share = Fraction(t.maintenance_share_e4, 10**4)
-        return rate + share * self.initial_rate(contract, lots, 0)
+        return rate + share * self.initial_rate(contract, lots, 0), 0
 
     def cash_of(self, account: int, isolation_id: int) -> int:
         """What carries a unit's position: a block's cash, or main's money."""
@@ -226,11 +243,12 @@ class View:
         return (cost - self.cash_of(account, isolation_id)) // each
 
     def haircut_of(self, account: int, isolation_id: int, called: bool) -> int:
-        """What the unit's USDC adds to its requirement: half of it to maintenance (A4)."""
+        """What the unit's USDC adds to its requirement: half of it to maintenance; all of it where
+        it is taken off the value (A4)."""
         usdc = 0 if isolation_id else self.accounts[account]["usdc_units"]
         value = usdc * self.dump["index_e6"] // 10**6
         cut = -(-value * self.world.venue.usdc_haircut_e9 // E9)
-        return cut if called else (cut + 1) // 2
+        return cut if called or self.world.venue.haircut_in else (cut + 1) // 2
 
     def shortage(self, position: Position, mark: int, called: bool) -> int:
         """What the unit would lack at a mark to be just above liquidation, or a margin call."""
@@ -241,18 +259,20 @@ class View:
             if (owner, number) == (account, isolation_id):
                 at = mark if held == contract else self.mark(held)
                 value = lots * self.value(held) * at
-                total += abs(value) * self.rate(held, lots, leverage, called) - (value - cost)
+                rate, off = self.rate(held, lots, leverage, called, at)
+                total += abs(value) * rate - off - (value - cost)
         return -(-total.numerator // total.denominator)
 
     def edge_mark(self, position: Position, called: bool) -> int | None:
         """The first mark at which the position's unit is liquidated, or has a margin call.
 
-        Exact for units with one leg; for others it is merely a mark near which something happens.
+        Exact for units with one leg, in the bracket of now; else merely a mark near which something
+        happens.
         """
         account, isolation_id, contract, lots, cost, leverage = position
         t, cash = self.world.contracts[contract], self.cash_of(account, isolation_id)
-        cash -= self.haircut_of(account, isolation_id, called)
-        rate = self.rate(contract, lots, leverage, called)
+        rate, off = self.rate(contract, lots, leverage, called)
+        cash += off - self.haircut_of(account, isolation_id, called)
         if rate >= 1:
             return None
         if lots > 0:

@@ -255,7 +255,7 @@ FULL = Breach(Code.CAPACITY, "no record", setup=fill_the_venue, late=4)
 FORM = (
     *STRUCTURE, NO_ACCOUNT, NO_CONTRACT,
     Breach(Code.INVALID_SIDE, "side", {"side": 3}),
-    Breach(Code.INVALID_ORDER_TYPE, "type", {"order_type": 3}),
+    Breach(Code.INVALID_ORDER_TYPE, "type", {"order_type": 7}),
     Breach(Code.INVALID_TIME_IN_FORCE, "time in force", {"time_in_force": 9}),
     Breach(Code.INVALID_EXEC_INST, "flag", {"exec_flags": Exec.AUTO_TOP_UP}),
     Breach(Code.INVALID_ARGUMENT, "stp", {"stp": 9}),
