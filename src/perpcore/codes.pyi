@@ -2,7 +2,6 @@
 
 from enum import IntEnum
 
-
 class Side(IntEnum):
     NO_SIDE = 0
     BUY = 1

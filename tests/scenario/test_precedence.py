@@ -471,10 +471,22 @@ MARKET_STATE = Table("market state", Kind.SET_MARKET_STATE, {"contract": SOL, "s
 TOP_UP = Table("fund top-up", Kind.FUND_TOP_UP, {"currency": Currency.USD, "amount_units": USD}, (
     *ADMIN, NO_AMOUNT, NO_MONEY_NAME))
 TICK = Table("tick", Kind.TICK, {}, ADMIN)
+STOP = Table("stop", Kind.NEW_ORDER, {
+    "account": ALICE, "contract": SOL, "side": Side.SELL, "order_type": OrderType.STOP_LOSS,
+    "qty_lots": 50, "trigger_price_ticks": 9_500}, (
+    *(replace(breach, fields={"amount_units": 1}) if breach.word == "unused field" else breach
+      for breach in STRUCTURE), NO_ACCOUNT, NO_CONTRACT,
+    Breach(Code.INVALID_SIDE, "side", {"side": 3}),
+    Breach(Code.INVALID_ORDER_QTY, "no lots", {"qty_lots": 0}),
+    Breach(Code.INVALID_PRICE, "trigger", {"trigger_price_ticks": 1_000_001}),
+    HALTED, STALE,
+    Breach(Code.INVALID_TRIGGER, "reached", {"trigger_price_ticks": 10_000})))
+CANCEL_AFTER = Table("cancel all after", Kind.CANCEL_ALL_AFTER, {
+    "account": ALICE, "expiry_ns": 10**18}, (*STRUCTURE, NO_ACCOUNT))
 
-TABLES = (CROSS, NEW_BLOCK, ADD, CANCEL, AMEND, CANCEL_ALL, CLOSE, RUIN, LEVERAGE_UP,
-          LEVERAGE_DOWN, MAIN_DOWN, ADD_MARGIN, REMOVE_MARGIN, WITHDRAW, DEPOSIT, OPEN_ACCOUNT,
-          MARK, INDEX, FUNDING, SETTLE, ELIGIBILITY, MARKET_STATE, TOP_UP, TICK)
+TABLES = (CROSS, NEW_BLOCK, ADD, STOP, CANCEL, CANCEL_AFTER, AMEND, CANCEL_ALL, CLOSE, RUIN,
+          LEVERAGE_UP, LEVERAGE_DOWN, MAIN_DOWN, ADD_MARGIN, REMOVE_MARGIN, WITHDRAW, DEPOSIT,
+          OPEN_ACCOUNT, MARK, INDEX, FUNDING, SETTLE, ELIGIBILITY, MARKET_STATE, TOP_UP, TICK)
 SINGLES = [(table, breach) for table in TABLES for breach in table.breaches]
 PAIRS = [(table, first, second) for table in TABLES
          for n, first in enumerate(table.breaches)

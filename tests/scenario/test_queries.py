@@ -93,6 +93,7 @@ COMMANDS: list[tuple[str, int, dict[str, Any]]] = [
         "account": ALICE, "profile": FULL_PROFILE}),
     ("a market that halts", Kind.SET_MARKET_STATE, {"contract": BTC, "scope": 1}),
     ("a fund top-up", Kind.FUND_TOP_UP, {"currency": Currency.USD, "amount_units": USD}),
+    ("all orders end later", Kind.CANCEL_ALL_AFTER, {"account": ALICE, "expiry_ns": 10**18}),
     ("time alone", Kind.TICK, {"timestamp_ns": 100 * SECOND}),
     ("no kind at all", 99, {}),
     ("administration without the capability", Kind.MARK, {
