@@ -15,7 +15,9 @@ from perpcore.state cimport (
     DONE_THIS_COMMAND, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit, is_block,
     next_unit,
 )
-from perpcore.thresholds cimport has_reserved_orders, map_of, only_leg, solo_threshold
+from perpcore.thresholds cimport (
+    has_reserved_orders, map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark,
+)
 from perpcore.triggers cimport reached_order
 
 cdef enum Fault:
@@ -180,7 +182,8 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             # A box that the mark has left would be a unit that nobody looked at.
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
-                if mark != last:
+                if not (initial and no_mark_is_safe(&e.markets[leg.contract], leg)
+                        and mark == unsafe_mark(&e.markets[leg.contract], leg)):
                     return KEY_WRONG
         i = leg.next_leg
     return NO_FAULT
