@@ -271,6 +271,15 @@ def test_so_many_fire_and_the_rest_with_the_next_command(
     assert fired(refused) == stops[2:]
 
 
+def test_what_had_to_wait_must_still_be_reached(make_venue: Callable[..., World]) -> None:
+    """O1, O6: one of two fires at 60,100; the mark comes back before the other's turn."""
+    venue = make_venue(timers_per_command=1)
+    first, second = (wait_for(venue, STOP, BUY, 60_100).order_id for _ in range(2))
+    assert fired(venue.mark(BTC, 601_000)) == [first]
+    assert fired(venue.mark(BTC, 600_999)) == []
+    assert fired(venue.mark(BTC, 601_000)) == [second]
+
+
 def test_one_stop_may_set_off_the_next(venue: World) -> None:
     """O1: ALICE's sale trades at 59,800, which wakes BOB's stop on the last trade."""
     venue.buy(MAKER, 10, 59_800)
