@@ -152,11 +152,6 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
     return NO_FAULT if unit.order_cash_units == held else ORDER_CASH
 
 
-cdef inline bint waits_everywhere(Market* m, const Leg* leg, int64_t mark) noexcept nogil:
-    """Filed where every mark looks at it, for a margin call before which no mark is safe."""
-    return no_mark_is_safe(m, leg) and mark == unsafe_mark(m, leg)
-
-
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
     """Q2: no key is reached; one leg is filed at its threshold or nearer to the mark.
 
@@ -182,7 +177,8 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
-                if not initial or not waits_everywhere(&e.markets[leg.contract], leg, mark):
+                if not (initial and no_mark_is_safe(&e.markets[leg.contract], leg)
+                        and mark == unsafe_mark(&e.markets[leg.contract], leg)):
                     return KEY_WRONG
         if i == only:
             turn = solo_threshold(e, u, i, initial)

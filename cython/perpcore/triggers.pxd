@@ -168,6 +168,7 @@ cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     cdef Draft d = woken_draft(e, slot)
     cdef int64_t price_ticks = d.price_ticks, lots = d.qty_lots   # the checks may change both
     cdef uint32_t other
+    cdef bint returned = False
     cdef Answer a
     cdef int code
     cdef Event* ev = unit_event(e, TRIGGERED, d.unit, d.contract)
@@ -178,6 +179,7 @@ cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     other = cut_link(e, slot)
     order_close(e, slot)
     if other != NONE:
+        returned = is_block(&e.units[d.unit]) and e.cold[other].reserve_units > 0
         end_one(e, other, DONE_LINKED)
     memset(&a, 0, sizeof(Answer))
     code = basic_code(e, &d, &a)
@@ -188,7 +190,8 @@ cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     # A walk that is undone forgets whom was touched before it: the unit lost an order all the same,
     # and main may have got the money of the linked one.
     touch(e, d.unit)
-    touch(e, main_of(e, d.unit))
+    if returned:
+        touch(e, main_of(e, d.unit))
     ev = unit_event(e, CANCELLED, d.unit, d.contract)
     ev.order_id = d.order_id
     ev.reason = DONE_TRIGGER

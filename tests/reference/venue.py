@@ -158,6 +158,7 @@ class Venue:
             state.time_ns = command.timestamp_ns
             triggers.fire_timers(state)
             run_rounds(state)
+            state.done.clear()  # a step of its own
         before, spoken = state.journal.mark(), len(state.events)
         try:
             check_structure(state, command, admin_key == self._admin_key)

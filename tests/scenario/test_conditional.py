@@ -271,6 +271,15 @@ def test_so_many_fire_and_the_rest_with_the_next_command(
     assert fired(refused) == stops[2:]
 
 
+def test_what_had_to_wait_must_still_be_reached(make_venue: Callable[..., World]) -> None:
+    """O1, O6: one of two fires at 60,100; the mark comes back before the other's turn."""
+    venue = make_venue(timers_per_command=1)
+    first, second = (wait_for(venue, STOP, BUY, 60_100).order_id for _ in range(2))
+    assert fired(venue.mark(BTC, 601_000)) == [first]
+    assert fired(venue.mark(BTC, 600_999)) == []
+    assert fired(venue.mark(BTC, 601_000)) == [second]
+
+
 def test_one_stop_may_set_off_the_next(venue: World) -> None:
     """O1: ALICE's sale trades at 59,800, which wakes BOB's stop on the last trade."""
     venue.buy(MAKER, 10, 59_800)
@@ -366,6 +375,41 @@ def test_an_order_that_is_gone_at_once_ends_what_it_names(venue: World) -> None:
     told = venue.buy(ALICE, 10, None, order_id=bid)
     assert told.fills(ALICE) == [(10, 60_010)]
     assert told.done() == [(bid, Done.LINKED)]
+
+
+def test_an_order_whose_fill_ends_what_it_names_ends_with_it(venue: World) -> None:
+    """O1, C3: 10 of 15 lots close the position and with it the stop; the 5 that are left end, too."""
+    venue.trade(ALICE, MAKER, 10, 60_000)
+    stop = wait_for(venue, STOP, SELL, 59_000, exec_flags=Exec.REDUCE_ONLY).order_id
+    venue.buy(MAKER, 10, 60_000)
+    told = venue.sell(ALICE, 15, 60_000, order_id=stop)
+    assert told.fills(ALICE) == [(10, 60_000)]
+    assert told.done() == [(stop, Done.REDUCE_ONLY), (told.order_id, Done.LINKED)]
+
+
+def test_a_pair_that_closes_a_position_ends_once(venue: World) -> None:
+    """O1, C3: MAKER takes the last lot of one ask; the position ends, and with it the other ask,
+    which would have ended the first had it not been filled."""
+    venue.trade(ALICE, MAKER, 10, 60_000)
+    reduce = {"exec_flags": Exec.REDUCE_ONLY}
+    first = venue.sell(ALICE, 10, 60_100, **reduce).order_id
+    second = venue.sell(ALICE, 10, 60_200, **reduce, order_id=first).order_id
+    told = venue.buy(MAKER, 20, 60_200)
+    assert told.fills(ALICE) == [(10, 60_100)]
+    assert told.done() == [(second, Done.REDUCE_ONLY)]
+    assert venue.live(first) is None
+
+
+def test_a_partial_fill_that_ends_the_position_ends_both(venue: World) -> None:
+    """O1, C3: after 4 of 10 lots nothing is left to reduce: the second is cancelled by the fill,
+    the first by their link."""
+    venue.trade(ALICE, MAKER, 4, 60_000)
+    reduce = {"exec_flags": Exec.REDUCE_ONLY}
+    second = venue.sell(ALICE, 10, 60_200, **reduce).order_id
+    first = venue.sell(ALICE, 10, 60_100, **reduce, order_id=second).order_id
+    told = venue.buy(MAKER, 20, 60_150)
+    assert told.fills(ALICE) == [(4, 60_100)]
+    assert told.done() == [(second, Done.REDUCE_ONLY), (first, Done.LINKED)]
 
 
 def test_stop_loss_and_take_profit_of_a_position(venue: World) -> None:
