@@ -11,7 +11,7 @@ from perpcore.book cimport (
 )
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
-from perpcore.memory cimport CHECK, arena_alloc, arena_free, rarely
+from perpcore.memory cimport CHECK, arena_alloc, arena_free, prefetch, rarely
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
@@ -399,6 +399,20 @@ cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
         e.touched[e.touched_count] = u
         e.touched_count += 1
     smudge(e, u)
+
+
+cdef inline void prefetch_account(Core* e, uint32_t account) noexcept nogil:
+    """Start loading an account, which may lie on two lines."""
+    prefetch(&e.accounts[account])
+    prefetch(&e.accounts[account].block_count)
+
+
+cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
+    """Start loading all that is kept of an order."""
+    prefetch(&e.pool.orders[slot])
+    prefetch(&e.pool.chain[slot])
+    prefetch(&e.cold[slot])
+    prefetch(&e.cold[slot].is_explicit)
 
 
 cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
