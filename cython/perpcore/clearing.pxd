@@ -31,7 +31,7 @@ from perpcore.reserves cimport (
 from perpcore.standing cimport Probe, magnitude, meets_maintenance, paying_equity, releasable
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
-    edit_order, edit_unit, event, is_block, touch, unit_event, watch,
+    edit_order, edit_unit, event, is_block, prefetch_order, touch, unit_event, watch,
 )
 from perpcore.transfers cimport return_everything, return_order_cash, return_position_cash
 
@@ -411,9 +411,7 @@ cdef inline void ahead_of_maker(Core* e, uint32_t maker) noexcept nogil:
     """Start loading the order behind the maker, and those that the maker's end unlinks."""
     cdef uint32_t slot = e.pool.orders[maker].next
     if slot != NONE:
-        prefetch(&e.pool.orders[slot])
-        prefetch(&e.cold[slot])
-        prefetch(<const char*>&e.cold[slot] + sizeof(OrderCold) - 1)
+        prefetch_order(e, slot)
     pool_prefetch_id(&e.pool, e.pool.orders[maker].order_id)
     if e.cold[maker].next_order != NONE:
         prefetch(&e.cold[e.cold[maker].next_order].prev_order)

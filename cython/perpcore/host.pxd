@@ -17,8 +17,8 @@ from perpcore.memory cimport prefetch
 from perpcore.policies cimport policies_fit
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
-    MAX_CONTRACTS, Core, LegOrders, Market, OrderCold, core_free, core_init, market_init,
-    write_events_to,
+    MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
+    prefetch_account, prefetch_order, write_events_to,
 )
 
 cdef extern from "perpcore/owner.hpp" nogil:
@@ -158,7 +158,7 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
 
 cdef inline void ahead_account(Core* e, const Command* c) noexcept nogil:
     if c.account < e.h.account_count:
-        prefetch(&e.accounts[c.account])
+        prefetch_account(e, c.account)
     if c.order_id:
         pool_prefetch_id(&e.pool, c.order_id)
 
@@ -170,10 +170,7 @@ cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
     if c.order_id:
         slot = pool_place(&e.pool, c.order_id)[0] - 1
         if slot != NONE:
-            prefetch(&e.pool.orders[slot])
-            prefetch(&e.pool.chain[slot])
-            prefetch(&e.cold[slot])
-            prefetch(<const char*>&e.cold[slot] + sizeof(OrderCold) - 1)
+            prefetch_order(e, slot)
 
 
 cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
@@ -185,12 +182,31 @@ cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
 
 
 cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
-    cdef uint32_t i
+    """The totals of the account's orders; of a cancelled order, its neighbors in both chains."""
+    cdef uint32_t i, slot
     if c.account < e.h.account_count:
         i = e.units[e.accounts[c.account].unit].first_leg
         if i != NONE and e.legs[i].orders != NONE:
             prefetch(&e.groups[e.legs[i].orders])
-            prefetch(<const char*>&e.groups[e.legs[i].orders] + sizeof(LegOrders) - 1)
+            prefetch(&e.groups[e.legs[i].orders].count)
+    if c.order_id:
+        slot = pool_place(&e.pool, c.order_id)[0] - 1
+        if slot != NONE:
+            ahead_neighbor(e, e.pool.orders[slot].prev)
+            ahead_neighbor(e, e.pool.orders[slot].next)
+            ahead_linked(e, e.cold[slot].prev_order)
+            ahead_linked(e, e.cold[slot].next_order)
+
+
+cdef inline void ahead_neighbor(Core* e, uint32_t slot) noexcept nogil:
+    # The links of an order that is not in the book are those of its past: any slot, or none.
+    if slot < e.pool.capacity:
+        prefetch(&e.pool.orders[slot])
+
+
+cdef inline void ahead_linked(Core* e, uint32_t slot) noexcept nogil:
+    if slot < e.pool.capacity:
+        prefetch(&e.cold[slot].next_order)
 
 
 cdef inline void host_apply(Host* host, const Command* commands, uint64_t count, Event* out,

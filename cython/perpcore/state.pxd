@@ -456,6 +456,20 @@ cdef inline void watch(Core* e, uint32_t contract) noexcept nogil:
     e.h.watched |= <uint64_t>1 << contract
 
 
+cdef inline void prefetch_account(Core* e, uint32_t account) noexcept nogil:
+    """Start loading an account, which may lie on two lines."""
+    prefetch(&e.accounts[account])
+    prefetch(&e.accounts[account].block_count)
+
+
+cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
+    """Start loading all that is kept of an order."""
+    prefetch(&e.pool.orders[slot])
+    prefetch(&e.pool.chain[slot])
+    prefetch(&e.cold[slot])
+    prefetch(&e.cold[slot].is_explicit)
+
+
 cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
     """Whether any order of the unit may still raise its risk."""
     cdef uint32_t i = e.units[u].first_leg, g
