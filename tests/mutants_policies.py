@@ -12,7 +12,7 @@ BRACKETS = "test_brackets.py::"
 MORE_MUTANTS = [
     # ---- policies
     M("A4", "margin.py",
-      "        value -= ceil_div(value * state.venue.usdc_haircut_e9, E9)\n", "",
+      "        value -= ceil_div(value * state.venue.usdc_haircut_e9, E9)\n", "        pass\n",
       POLICIES + "test_the_haircut_is_in_the_margin_or_in_the_value"),
     M("A4", "margin.py",
       "    if state.venue.haircut_in == Policy.HAIRCUT_IN_VALUE:\n        return 0\n", "",

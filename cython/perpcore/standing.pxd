@@ -12,7 +12,8 @@ from perpcore.int128 cimport (
     mul_div_floor, sub64, u64_cmp_products,
 )
 from perpcore.margin cimport (
-    ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below, rate_ceil,
+    ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below,
+    rate_ceil,
 )
 from perpcore.memory cimport rarely
 from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
