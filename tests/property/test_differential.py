@@ -13,16 +13,18 @@ from driver import (
     Divergence,
     EngineSide,
     ModelSide,
+    Pair,
     Row,
     command_array,
     contract_array,
     run,
 )
-from reference.codes import Currency, Ev, Kind, Reason
+from reference.codes import Currency, Done, Ev, Kind, OrderType, Reason, Tif
 from reference.contract import Contract
-from reference.records import ContractTerms
+from reference.records import Command, ContractTerms, Event, VenueTerms
 from shrink import failure_of, replayer, show, shrink
-from worlds import SECOND, Step, World, make_world
+from valid_commands import FULL_PROFILE
+from worlds import SECOND, USD_UNITS, Step, World, make_world
 
 from perpcore.records import EVENT
 
@@ -38,6 +40,69 @@ def test_both_sides_agree_when_commands_come_in_batches(seed: int) -> None:
 def test_a_preview_of_the_model_is_what_then_happens() -> None:
     """X1, of the other side: here the model is held against itself."""
     run(1012, 500, closely=True, other=ModelSide)
+
+
+# ---- what random worlds meet too seldom
+
+
+def opened(venue: VenueTerms) -> Pair:
+    """Two accounts of 10,000 USD that may trade, and a mark of 6,000 ticks on contract 0."""
+    world = replace(make_world(0), venue=venue)
+    pair = Pair(world, EngineSide(world))
+    for account in (0, 1):
+        do(pair, Kind.OPEN_ACCOUNT, account=account)
+        do(pair, Kind.DEPOSIT, account=account, currency=Currency.USD,
+           amount_units=10_000 * USD_UNITS)
+        do(pair, Kind.SET_ELIGIBILITY, account=account, profile=FULL_PROFILE)
+    do(pair, Kind.MARK, contract=0, mark_ticks=60_000)
+    return pair
+
+
+def do(pair: Pair, kind: int, at: int = SECOND, **values: int) -> list[Event]:
+    events = pair.play([Step(Command(kind, at, **values), True)])[0]
+    pair.compare()
+    return events
+
+
+def test_expiries_come_in_order_whatever_was_cancelled_between() -> None:
+    """O6: by (time, id), three a command, out of 60 timers that come and go all over the heap."""
+    rng = random.Random("timers")
+    pair = opened(replace(make_world(0).venue, max_orders_per_account=60, timers_per_command=3))
+    now, expired = SECOND, []
+    for _ in range(600):
+        now += rng.randrange(SECOND)
+        orders = pair.state["orders"]
+        if len(orders) > 50 or (orders and rng.random() < 0.3):
+            events = do(pair, Kind.CANCEL, now, account=0,
+                        order_id=rng.choice(orders)["order_id"])
+        else:
+            events = do(pair, Kind.NEW_ORDER, now, account=0, side=1, order_type=OrderType.LIMIT,
+                        price_ticks=rng.randrange(5_000, 5_900), qty_lots=2,
+                        time_in_force=Tif.GTD, expiry_ns=now + rng.randrange(1, 200) * SECOND)
+        expired += [event for event in events if event.reason == Done.EXPIRED
+                    and event.kind == Ev.CANCELLED]
+    assert len(expired) > 60
+
+
+@pytest.mark.parametrize("legs", [1, 2])
+def test_a_long_whose_margin_is_its_value_is_called_when_its_mark_rises(legs: int) -> None:
+    """C4, Q2: at leverage 1 every dollar of value asks for a dollar and the fees' reserve, so that
+    a rise takes margin away, and account 0 has none to spare. Two legs: in the safe box too."""
+    pair = opened(make_world(0).venue)
+    do(pair, Kind.MARK, contract=1, mark_ticks=100)
+    for contract, price, lots in ((0, 6_000, 500), (1, 100, 20))[:legs]:
+        for account, side in ((1, 2), (0, 1)):
+            do(pair, Kind.NEW_ORDER, account=account, contract=contract, side=side, qty_lots=lots,
+               order_type=OrderType.LIMIT, price_ticks=price)
+    do(pair, Kind.SET_LEVERAGE, account=0, contract=0, leverage=1)
+    do(pair, Kind.MARK, contract=2, mark_ticks=21_000)
+    do(pair, Kind.NEW_ORDER, account=0, contract=2, side=1, qty_lots=10, price_ticks=2_900,
+       order_type=OrderType.LIMIT)
+    refusal = do(pair, Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=2**60)[-1]
+    do(pair, Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=refusal.balance_units)
+    assert not pair.state["accounts"][0]["margin_call"]
+    events = do(pair, Kind.MARK, contract=0, mark_ticks=66_000)
+    assert any(event.kind == Ev.MARGIN_CALL for event in events)
 
 
 # ---- D1: batches

@@ -162,7 +162,8 @@ class Workload(RulebookCommands):
         positions = self.view.positions()
         if not positions:
             return None, None
-        position = self.rng.choice(positions)
+        blocks = [position for position in positions if position[1]]
+        position = self.rng.choice(blocks if blocks and self.rng.random() < 0.5 else positions)
         return position, self.view.edge_mark(position, called=False)
 
     def edge_of_liquidation(self) -> list[Fields]:

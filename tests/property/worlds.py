@@ -250,35 +250,42 @@ class View:
         cut = -(-value * self.world.venue.usdc_haircut_e9 // E9)
         return cut if called or self.world.venue.haircut_in else (cut + 1) // 2
 
+    def slack(self, position: Position, called: bool) -> Fraction:
+        """What the unit has beside the position: cash and other legs at their marks, less needs."""
+        account, isolation_id, contract, *_ = position
+        total = Fraction(self.cash_of(account, isolation_id)
+                         - self.haircut_of(account, isolation_id, called))
+        for owner, number, held, lots, cost, leverage in self.positions():
+            if (owner, number) == (account, isolation_id) and held != contract:
+                value = lots * self.value(held) * self.mark(held)
+                rate, off = self.rate(held, lots, leverage, called)
+                total += value - cost - abs(value) * rate + off
+        return total
+
     def shortage(self, position: Position, mark: int, called: bool) -> int:
         """What the unit would lack at a mark to be just above liquidation, or a margin call."""
-        account, isolation_id, contract, *_ = position
-        total = Fraction(self.haircut_of(account, isolation_id, called)
-                         - self.cash_of(account, isolation_id))
-        for owner, number, held, lots, cost, leverage in self.positions():
-            if (owner, number) == (account, isolation_id):
-                at = mark if held == contract else self.mark(held)
-                value = lots * self.value(held) * at
-                rate, off = self.rate(held, lots, leverage, called, at)
-                total += abs(value) * rate - off - (value - cost)
-        return -(-total.numerator // total.denominator)
+        _, _, contract, lots, cost, leverage = position
+        value = lots * self.value(contract) * mark
+        rate, off = self.rate(contract, lots, leverage, called, mark)
+        lack = abs(value) * rate - off - (value - cost)
+        lack -= self.slack(position, called)
+        return -(-lack.numerator // lack.denominator)
 
     def edge_mark(self, position: Position, called: bool) -> int | None:
         """The first mark at which the position's unit is liquidated, or has a margin call.
 
-        Exact for units with one leg, in the bracket of now; else merely a mark near which something
-        happens.
+        With brackets in the bracket of now: merely a mark near which something happens.
         """
-        account, isolation_id, contract, lots, cost, leverage = position
-        t, cash = self.world.contracts[contract], self.cash_of(account, isolation_id)
+        _, _, contract, lots, cost, leverage = position
+        t, slack = self.world.contracts[contract], self.slack(position, called)
         rate, off = self.rate(contract, lots, leverage, called)
-        cash += off - self.haircut_of(account, isolation_id, called)
+        slack += off
         if rate >= 1:
             return None
         if lots > 0:
-            exact = Fraction(cost - cash) / (lots * self.value(contract) * (1 - rate))
+            exact = (cost - slack) / (lots * self.value(contract) * (1 - rate))
             mark = -(-exact.numerator // exact.denominator) - 1
         else:
-            exact = Fraction(cash - cost) / (-lots * self.value(contract) * (1 + rate))
+            exact = (slack - cost) / (-lots * self.value(contract) * (1 + rate))
             mark = exact.numerator // exact.denominator + 1
         return mark if 1 < mark < t.max_price_ticks * t.marks_per_tick else None
