@@ -378,7 +378,7 @@ def test_an_order_that_is_gone_at_once_ends_what_it_names(venue: World) -> None:
 
 
 def test_an_order_whose_fill_ends_what_it_names_ends_with_it(venue: World) -> None:
-    """O1, C3: 10 of 15 lots close the position and with it the stop; the 5 that are left end, too."""
+    """O1, C3: 10 of 15 lots close the position and with it the stop; the 5 left end, too."""
     venue.trade(ALICE, MAKER, 10, 60_000)
     stop = wait_for(venue, STOP, SELL, 59_000, exec_flags=Exec.REDUCE_ONLY).order_id
     venue.buy(MAKER, 10, 60_000)
