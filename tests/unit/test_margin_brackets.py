@@ -411,3 +411,25 @@ def test_an_account_with_two_contracts_turns_where_its_exact_sum_does():
         events = admin.mark("ETHUSD-PERP", price)
         assert (events["kind"] == EventKind.LIQUIDATED).any() == is_liquidated
     assert venue.audit().ok
+
+
+def test_the_box_of_a_short_bounds_what_its_last_bracket_costs():
+    """Q2: a short above its first cap loses 1.5055 of a tick, not 1.0095 as in the first bracket.
+
+    5 BTC long and 5 ETH short at 60,000, 400,000 USD; the slack is about 246,000 USD, half a leg.
+    BTC pays its half with 24,500 USD without being looked at; then ETH at 80,000 costs 150,000.
+    """
+    venue, admin = venue_of(contract(brackets=[(None, "0.004", 125)]))
+    steep = [(1_000, "0.004", 125), (None, "0.5", 2)]
+    admin.add_contract(contract(symbol="ETHUSD-PERP", brackets=steep))
+    admin.mark("ETHUSD-PERP", 60_000)
+    ann, bob = venue.account("ann"), venue.account("bob")
+    trade(venue, "BUY", 5)
+    bob.create_order("ETHUSD-PERP", "BUY", 5, price=60_000)
+    ann.create_order("ETHUSD-PERP", "SELL", 5, price=60_000)
+    ann.withdraw(600_000)
+    assert not (admin.mark(BTC, 35_500)["kind"] == EventKind.LIQUIDATED).any()
+    assert ann.margin_balance > ann.maintenance_margin
+    events = admin.mark("ETHUSD-PERP", 80_000)
+    assert (events["kind"] == EventKind.LIQUIDATED).any()
+    assert venue.audit().ok
