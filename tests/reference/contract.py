@@ -109,6 +109,7 @@ class Contract:
                  for a, b in pairwise(rows))),
             ("maintenance is continuous at a cap",
              any((b.cum - a.cum) * E9 != a.cap * (b.mm_e9 - a.mm_e9) for a, b in pairwise(rows))),
+            ("caps at most 2^60", last.cap > 2**60),
             ("the last bracket holds the largest position",
              last.cap < t.max_position_lots * self.v * self.max_mark),
             ("maintenance plus fee reserve below 1",
