@@ -120,6 +120,7 @@ class Fold:
     markets: dict[int, Market] = field(default_factory=lambda: defaultdict(Market))
     blocks: dict[int, BlockState] = field(default_factory=dict)
     orders: dict[int, int] = field(default_factory=dict)  # lots left
+    triggered: set[int] = field(default_factory=set)  # orders between TRIGGERED and what follows
     owed: dict[tuple[Unit, int], int] = field(default_factory=dict)  # profit not yet booked
     paid_fund: dict[Unit, int] = field(default_factory=lambda: defaultdict(int))
     take_over: dict[tuple[Unit, int], int] = field(default_factory=dict)
@@ -134,7 +135,9 @@ class Fold:
     residual: list[int] = field(default_factory=lambda: [0, 0])  # USD, USDC (L1)
     deposits: list[int] = field(default_factory=lambda: [0, 0])
     withdrawals: list[int] = field(default_factory=lambda: [0, 0])
-    shared: int = 0  # of the command in hand, by the fund
+    shared: int = 0  # of the command in hand: what the fund got from winners
+    loss: int = 0  # and its uncovered loss, and what of that is carried on
+    carried: int = 0
     seq: int = 0
     accounts: int = 0
     sessions: int = 0
@@ -219,6 +222,20 @@ class Fold:
             expect(flags & (FillFlag.FILL_LIQUIDATION | FillFlag.FILL_WORK_OFF) != 0,
                    "a fill of no order")
 
+    def deleveraged(self, row: Row) -> None:
+        """Both sides of a pair close at one price, the liquidated one first (Q4)."""
+        contract, price, lots, notional = row[2], row[10], row[11], row[12]
+        market, unit = self.markets[contract], self.unit_of(row)
+        self.value_of(market, abs(lots), price, notional)
+        held = self.position(unit, contract)
+        if row[4]:
+            self.traded.add((unit, contract))
+        self.open_lots[contract] -= lots
+        self.residual[0] += held.cost
+        self.owe(unit, contract, held.trade(-lots, -notional if lots > 0 else notional))
+        self.residual[0] -= held.cost
+        self.counts["deleveraged"] += 1
+
     def taken_over(self, row: Row) -> None:
         contract, mark, lots, cost = row[2], row[10], row[11], row[12]
         unit = self.unit_of(row)
@@ -228,14 +245,13 @@ class Fold:
                f"a take-over of {lots} lots from a position of {held.lots}")
         inventory = self.position(INVENTORY, contract)
         self.residual[0] += held.cost + inventory.cost
-        if row[4]:
-            cash = self.balances.get((Ledger.BLOCK_POSITION, unit), 0)
-            expect(lots == held.lots, "a block is taken over whole (Q4)")
-            expect(cost == held.cost - cash, f"the cost is C - cash = {held.cost - cash} (Q4)")
+        cash = self.balances.get((Ledger.BLOCK_POSITION, unit), 0)
+        expect(not row[4] or lots == held.lots, "a block is taken over whole (Q4)")
+        if row[4] and cost == held.cost - cash:
             held.lots = held.cost = 0
             if cash:
                 self.take_over[unit, contract] = -cash
-        else:
+        else:  # at the mark: a main account, or a block whose surplus is its owner's (Q6)
             self.value_at_mark(market, lots, cost)
             self.owe(unit, contract, held.trade(-lots, -cost))
         self.owe(INVENTORY, contract, inventory.meet(lots, cost))
@@ -243,11 +259,14 @@ class Fold:
         self.counts["taken over"] += 1
 
     def value_at_mark(self, market: Market, lots: int, value: int) -> None:
+        self.value_of(market, lots, market.mark, value)
+
+    def value_of(self, market: Market, lots: int, mark: int, value: int) -> None:
         """`value` is lots x v x mark, v whole and always the same."""
-        if not market.value_units and market.mark:
-            market.value_units = value // (lots * market.mark)
-        expect(value == lots * market.value_units * market.mark,
-               f"{lots} lots at the mark are not {value} units")
+        if not market.value_units and lots * mark:
+            market.value_units = value // (lots * mark)
+        expect(value == lots * market.value_units * mark,
+               f"{lots} lots at the mark {mark} are not {value} units")
 
     # ---- money
 
@@ -336,10 +355,18 @@ class Fold:
 
     def accepted(self, row: Row) -> None:
         expect(row[9] not in self.orders, f"order {row[9]} was accepted before")
-        expect(row[9] == row[0], "an order's id is the number of its command (O2)")
+        expect(row[9] == row[0] or row[9] in self.triggered,
+               "an order's id is the number of its command (O2)")
+        self.triggered.discard(row[9])
         expect(row[11] > 0, "an order needs lots")
         self.orders[row[9]] = row[11]
         self.counts["orders"] += 1
+
+    def woken(self, row: Row) -> None:
+        """A conditional order becomes one, under its own id: accepted again, or cancelled."""
+        expect(self.orders.get(row[9]) == row[11], f"order {row[9]} has not {row[11]} lots left")
+        del self.orders[row[9]]
+        self.triggered.add(row[9])
 
     def amended(self, row: Row) -> None:
         expect(row[9] in self.orders, f"order {row[9]} is not known")
@@ -347,6 +374,9 @@ class Fold:
 
     def cancelled(self, row: Row) -> None:
         left = self.orders.pop(row[9], None)
+        if row[9] in self.triggered:
+            self.triggered.discard(row[9])
+            return
         expect(left == row[11], f"order {row[9]} has {left} lots left, not {row[11]}")
 
     def block(self, row: Row) -> None:
@@ -386,8 +416,8 @@ class Fold:
 
     def uncovered(self, row: Row) -> None:
         fund = self.balances.get((Ledger.FUND_USD, (0, 0)), 0)
-        expect(row[12] == -fund, f"the fund is {fund}, the uncovered loss {row[12]} (S4)")
-        self.shared = 0
+        expect(row[12] >= max(1, -fund), f"the fund is {fund}, the uncovered loss {row[12]} (S4)")
+        self.loss, self.carried, self.shared = row[12], row[13], 0
 
     def settled(self, row: Row) -> None:
         """Every position stands at the session's mark, and the fund is as stated (S3)."""
@@ -398,7 +428,9 @@ class Fold:
                 self.value_at_mark(self.markets[contract], held.lots, held.cost)
         fund = self.balances.get((Ledger.FUND_USD, (0, 0)), self.opening.get(Ledger.FUND_USD))
         expect(fund is None or (fund - row[13]) % MODULUS == 0, f"the fund is {fund} by the fold")
-        expect(self.shared <= row[12], "more was shared than the loss (S4)")
+        expect(row[12] == self.loss, f"the uncovered loss was {self.loss}")
+        expect(self.shared >= self.loss - self.carried, "less was shared than the loss (S4)")
+        self.loss = self.carried = 0
         self.counts["socialized units"] += self.shared
         for market in self.markets.values():
             market.rate_e9 = None
@@ -457,6 +489,8 @@ STEPS |= {
     EventKind.AMENDED: Fold.amended,
     EventKind.BALANCE: Fold.balance,
     **dict.fromkeys(NEXT, Fold.block),
+    EventKind.DELEVERAGED: Fold.deleveraged,
+    EventKind.TRIGGERED: Fold.woken,
     EventKind.MARGIN_CALL: Fold.margin_call,
     EventKind.MARGIN_CALL_CLEARED: Fold.call_cleared,
     EventKind.LIQUIDATED: Fold.liquidated,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 from driver import EngineSide, Pair, Row, as_row
+from rulebook import draw_rulebook
 from workload import Workload
 from worlds import Step, World, make_world
 
@@ -36,11 +37,11 @@ class Recording:
     batches: tuple[Batch, ...]
 
 
-def record(seed: int, count: int) -> Recording:
+def record(seed: int, count: int, mix: type[Workload] = Workload) -> Recording:
     """Model and engine side by side, as in the differential test; a divergence raises."""
-    world = make_world(seed)
+    world = draw_rulebook(make_world(seed), seed)
     side = EngineSide(world)
-    pair, workload = Pair(world, side), Workload(world, seed)
+    pair, workload = Pair(world, side), mix(world, seed)
     batches: list[Batch] = []
     steps = workload.opening()
     while len(pair.trace) < count:
@@ -54,10 +55,18 @@ def record(seed: int, count: int) -> Recording:
 
 
 def record_all(file: Path, seeds: Sequence[int], count: int, jobs: int) -> None:
-    """Write the recordings of some seeds."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        found = list(pool.map(record, seeds, [count] * len(seeds)))
-    file.write_bytes(pickle.dumps(found))
+    """Write the recordings of some seeds, one after the other."""
+    with (ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool,
+          file.open("wb") as sink):
+        for found in pool.map(record, seeds, [count] * len(seeds)):
+            pickle.dump(found, sink)
+
+
+def read_all(file: Path) -> Iterator[Recording]:
+    """One at a time: most mutants are noticed by the first."""
+    with file.open("rb") as source:
+        while source.peek(1):
+            yield pickle.load(source)
 
 
 def judge(recording: Recording) -> str:
@@ -86,7 +95,7 @@ def judge(recording: Recording) -> str:
 
 def main(file: str) -> int:
     """Judge the engine that is imported by all recordings of a file."""
-    for recording in pickle.loads(Path(file).read_bytes()):
+    for recording in read_all(Path(file)):
         print(f"seed {recording.seed}", flush=True)
         try:
             found = judge(recording)
