@@ -19,7 +19,7 @@ from perpcore.int128 cimport (
 )
 from perpcore.liquidation cimport run_rounds
 from perpcore.margin cimport funding_change
-from perpcore.memory cimport CHECK, prefetch
+from perpcore.memory cimport CHECK
 from perpcore.orders cimport mark_code
 from perpcore.policies cimport (
     LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
