@@ -13,6 +13,7 @@ from perpcore.book cimport Cell, book_best, book_level, book_next_level
 from perpcore.book cimport pool_find
 from perpcore.checks cimport Audit, audit_state, first_fault, lots_of
 from perpcore.digest cimport state_digest
+from perpcore.fork cimport core_fork
 from perpcore.host cimport (
     STATUS_BAD_ARGUMENT, STATUS_BAD_TERMS, STATUS_BUSY, STATUS_FULL, STATUS_NO_MEMORY,
     STATUS_NOT_ADMIN, STATUS_NOT_FOUND, STATUS_OK, Host, all_delivered, host_add_contract,
@@ -210,6 +211,27 @@ cdef class Engine:
         if not ready:
             raise RuntimeError("events of a full apply are not all read: call apply again first")
         return written
+
+    def fork(self):
+        """A second engine that stands where this one stands and goes its own way (X3).
+
+        Same contracts, accounts, orders, administration's number and hash; events of a full `apply`
+        that are still to be read stay with this one. Raises MemoryError when memory is short.
+        """
+        cdef Core* e = self.enter()
+        cdef Engine twin
+        cdef int status
+        try:
+            row = (<const char*>&e.terms)[:sizeof(VenueTerms)]
+            twin = Engine.__new__(
+                Engine, np.frombuffer(row, np.dtype((np.void, sizeof(VenueTerms)))), e.admin_key)
+            with nogil:
+                status = core_fork(&twin.host.core, e)
+        finally:
+            self.leave()
+        if status != 0:
+            raise MemoryError("no memory for a second venue of these capacities")
+        return twin
 
     # ---- trust ----
 

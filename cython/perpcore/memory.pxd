@@ -10,6 +10,9 @@ cdef extern from "perpcore/memory.hpp" nogil:
     void* arena_alloc "perpcore::arena_alloc"(size_t size_bytes) noexcept
     # size_bytes as given to arena_alloc; NULL is ignored.
     void arena_free "perpcore::arena_free"(void* arena, size_t size_bytes) noexcept
+    # Into a fresh arena of the same size; pages that hold nothing stay uncommitted.
+    void arena_copy "perpcore::arena_copy"(
+        void* to, const void* source, size_t size_bytes) noexcept
     # Commits the first size_bytes, so that no later command pays a page fault for them.
     void arena_prefault "perpcore::arena_prefault"(void* arena, size_t size_bytes) noexcept
     # Position of the lowest set bit of a word that is not zero.

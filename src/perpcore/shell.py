@@ -54,6 +54,16 @@ class Core:
         self.lock = Lock()
         self.pending = False
 
+    def fork(self) -> Core:
+        """The same venue once more, with a life of its own."""
+        with self.alone():
+            self._require_read()
+            twin = Core(self.engine.fork())
+        twin.contracts, twin.symbols = list(self.contracts), dict(self.symbols)
+        twin.names, twin.labels = dict(self.names), dict(self.labels)
+        twin.admitted = list(self.admitted)
+        return twin
+
     # Names -------------------------------------------------------------------------------------
 
     def contract(self, instrument_name: str) -> tuple[int, Contract]:

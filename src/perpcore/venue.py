@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from perpcore.results import (
     side_word,
 )
 from perpcore.shell import Core, as_batch, currency
+
+if TYPE_CHECKING:
+    from perpcore.presets import Preset
 
 _DEMO_PLACES = 64
 _STATES = {
@@ -76,6 +80,7 @@ class Venue:
         orders: int = 20_000,
         price_pages: int = 1_024,
         policies: Policies | None = None,
+        preset: str | Preset | None = None,
     ) -> tuple[Venue, Admin]:
         """A venue without contracts and accounts, and the capability to administrate it.
 
@@ -87,8 +92,14 @@ class Venue:
         accounts, orders, price_pages: room; nothing is allocated later, a full venue refuses
         (50001). price_pages: pages of 256 prices in use at once, a contract and side.
         policies: what differs between venues, `Policies(backstop="adl")`; its defaults if left out.
-        Raises ValueError for terms that do not fit.
+        preset: the policies of a venue that exists, "dydx"; `perpcore.presets` has them, and the
+        terms of contracts that go with them.
+        Raises ValueError for terms that do not fit, and for policies beside a preset.
         """
+        if preset is not None:
+            if policies is not None:
+                raise ValueError("policies, preset: give one; dataclasses.replace changes a preset")
+            policies = _preset(preset).policies
         terms = venue_terms(
             insurance_fund=insurance_fund, usdc_haircut=usdc_haircut, max_orders=max_orders,
             max_blocks=max_blocks, account_notional_limit=account_notional_limit,
@@ -349,6 +360,17 @@ class Venue:
 
         return describe(self._core, np.asarray(events))
 
+    def fork(self) -> Venue:
+        """A second venue that stands where this one stands and goes its own way (SPEC X3).
+
+        What happens in one is unknown to the other: for a shock, a plan, a comparison. Ask the fork
+        for its own accounts (`fork.account(name)`). It has no administration; `Admin.fork` gives
+        both. Raises MemoryError when memory is short.
+        """
+        twin = Venue.__new__(Venue)
+        twin._core = self._core.fork()
+        return twin
+
     # Trust -------------------------------------------------------------------------------------
 
     def audit(self) -> Audit:
@@ -364,6 +386,12 @@ class Venue:
     def state_hash(self) -> int:
         """Hash of the venue's whole state: the same commands give the same number (SPEC D1)."""
         return int(self._core.engine.state_hash())
+
+
+def _preset(preset: str | Preset) -> Preset:
+    from perpcore.presets import load
+
+    return load(preset) if isinstance(preset, str) else preset
 
 
 def _currency(name: str) -> Currency:

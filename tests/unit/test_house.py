@@ -29,7 +29,7 @@ FLOORS = {
     "adl": 6.6,
     "liquidation": 7,
     "session": 8, "administration": 8,
-    "dispatch": 8.5, "checks": 8.5, "digest": 8.5, "snapshot": 8.6, "host": 8.7,
+    "dispatch": 8.5, "checks": 8.5, "digest": 8.5, "snapshot": 8.6, "fork": 8.6, "host": 8.7,
     "engine": 9,
     "journal": 10,
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 #if defined(__unix__) || defined(__APPLE__)
 #define PERPCORE_HAS_MMAP 1
@@ -77,6 +78,18 @@ inline void arena_free(void* arena, std::size_t bytes) noexcept {
 #else
     std::free(arena);
 #endif
+}
+
+// Copies an arena into a fresh one of the same length; pages that hold nothing stay uncommitted.
+inline void arena_copy(void* to, const void* source, std::size_t bytes) noexcept {
+    static const unsigned char nothing[kPageBytes] = {};
+    const char* from = static_cast<const char*>(source);
+    for (std::size_t at = 0; at < bytes; at += kPageBytes) {
+        const std::size_t length = bytes - at < kPageBytes ? bytes - at : kPageBytes;
+        if (std::memcmp(from + at, nothing, length) != 0) {
+            std::memcpy(static_cast<char*>(to) + at, from + at, length);
+        }
+    }
 }
 
 // Commits the first `bytes` now, so that the first command to touch them does not pay a page fault.
