@@ -1,10 +1,10 @@
 # make demo: a venue through a crash, with a report in out/.   make test: the whole test suite.
 # Both make their own .venv and install what they need; a C++ compiler and Python >= 3.11 suffice.
-# Others: bench, bench-quick, rules, lint, clean.   make PYTHON=python3.12 test picks a Python.
+# Others: bench, bench-quick, rules, soak, mutate, lint, clean.   make PYTHON=python3.12 test picks a Python.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-quick rules lint clean FORCE
+.PHONY: demo test bench bench-quick rules soak mutate lint clean FORCE
 
 PYTHON ?=
 VENV := .venv
@@ -31,6 +31,14 @@ bench-quick: $(VENV)/test.stamp
 # Every rule of the venue, its tests, and a mutation of its code that makes one of them fail.
 rules: $(VENV)/test.stamp
 	$(RUN) tests/rules.py
+
+# Model and engine side by side for SOAK_MINUTES (30) on all cores, with a coverage matrix.
+soak: $(VENV)/test.stamp
+	$(RUN) tests/soak/soak.py
+
+# Mutants of the engine drawn from a seed, and which of them the tests notice: about an hour.
+mutate: $(VENV)/test.stamp
+	$(RUN) scripts/mutate --count 120
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
