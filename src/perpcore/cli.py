@@ -1,4 +1,4 @@
-"""The command line: `perpcore cascade` and `perpcore verify`, their options and tables.
+"""The command line: `perpcore cascade`, `verify` and `presets`, their options and tables.
 
 Every error that a user can cause ends in one line on stderr and exit code 2.
 """
@@ -22,6 +22,7 @@ from perpcore.scenario import CONTRACTS, MINUTES_BEFORE, Scenario, off_range
 
 if TYPE_CHECKING:
     from perpcore.drive import Run
+    from perpcore.presets import Preset
     from perpcore.statistics import Statistics
 
 _SEE_HELP = "see perpcore cascade --help"
@@ -290,6 +291,51 @@ def verify(events_file: str, summary_file: str | None) -> int:
     for line in wrong:
         print(f"perpcore: {summary_file}: {line}", file=sys.stderr)
     return 1 if wrong else 0
+
+
+@cli.command()
+def presets() -> None:
+    """Show the policies of venues side by side, with the source of each value."""
+    from perpcore.presets import NAMES, load, path_of
+
+    loaded = [load(name) for name in NAMES]
+    sources = {e.source for preset in loaded for e in preset.entries() if e.source}
+    number = {source: n for n, source in enumerate(sorted(sources), 1)}
+    # A file or a pipe has no edge at which words would have to be broken.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(_preset_table(loaded, number))
+    console.print("Without a number: not known of the venue; the default.")
+    for preset in loaded:
+        if preset.differs:
+            console.print(f"\n{preset.title}: what no policy says")
+        for name, entry in preset.differs.items():
+            console.print(f"  {name}: {entry.text} ({number[entry.source or '']})", markup=False)
+    console.print("\nSources")
+    for source, n in number.items():
+        console.print(f"  {n}  {source}", markup=False)
+    console.print(f"\nfiles: {path_of(NAMES[0]).parent}", soft_wrap=True)
+
+
+def _preset_table(loaded: list[Preset], number: dict[str, int]) -> Table:
+    """A row for each policy and term; what has a source carries its number."""
+    table = Table(title="Policies, and terms of contracts", title_justify="left", box=None,
+                  pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for preset in loaded:
+        table.add_column(preset.name, header_style="dim", overflow="fold")
+    terms = dict.fromkeys(name for preset in loaded for name in preset.terms)
+    for name in (*loaded[0].values, *terms):
+        cells = []
+        for preset in loaded:
+            entry = preset.values.get(name, preset.terms.get(name))
+            if entry is None:
+                cells.append("")
+            elif entry.source is None:
+                cells.append(f"[dim]{entry.text}[/dim]")
+            else:
+                cells.append(f"{entry.text} ({number[entry.source]})")
+        table.add_row(name, *cells)
+    return table
 
 
 def run_cli(arguments: list[str] | None = None) -> int:
