@@ -1,0 +1,194 @@
+"""Corners that a seeded run seldom meets; mutants of the engine asked for them.
+
+Model and engine play each of them; all events and both states are compared after every command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from actor import PROFILE, SECOND, USD, make_world
+from driver import EngineSide, Pair
+from reference.codes import Currency, Ev, Exec, Kind, OrderType, Scope, Side, Tif
+from reference.records import Command, Event
+from worlds import Step, World
+
+BUY, SELL = Side.BUY, Side.SELL
+MAKER = 3
+
+
+class Play:
+    """Both sides, and the fields of orders that are always the same."""
+
+    def __init__(self, world: World, deposits: tuple[int, ...], usdc: int = 0) -> None:
+        self.pair, self.now = Pair(world, EngineSide(world)), 0
+        self.send(kind=Kind.INDEX, currency=Currency.USDC, mark_ticks=10**6)
+        for account, units in enumerate(deposits):
+            self.send(kind=Kind.OPEN_ACCOUNT, account=account)
+            self.send(kind=Kind.SET_ELIGIBILITY, account=account, profile=PROFILE)
+            self.send(kind=Kind.DEPOSIT, account=account, currency=Currency.USD,
+                      amount_units=units)
+            if usdc:
+                self.send(kind=Kind.DEPOSIT, account=account, currency=Currency.USDC,
+                          amount_units=usdc)
+        for contract in range(len(world.contracts)):
+            self.mark(contract, 600_000)
+
+    def send(self, **fields: int) -> list[Event]:
+        """The events of one more command, on which both sides agree."""
+        self.now += SECOND
+        events: list[Event] = self.pair.play([Step(Command(timestamp_ns=self.now, **fields),
+                                                   True)])[0]
+        self.pair.compare()
+        return events
+
+    def mark(self, contract: int, ticks: int) -> list[Event]:
+        return self.send(kind=Kind.MARK, contract=contract, mark_ticks=ticks)
+
+    def order(self, account: int, side: int, lots: int, price: int, **more: int) -> list[Event]:
+        fields: dict[str, int] = {
+            "kind": Kind.NEW_ORDER, "account": account, "contract": 0, "side": side,
+            "qty_lots": lots, "order_type": OrderType.LIMIT, "price_ticks": price,
+            "time_in_force": Tif.GTC}
+        return self.send(**{**fields, **more})
+
+    def trade(self, account: int, side: int, lots: int, contract: int = 0, **more: int) -> None:
+        """At the mark, against the maker."""
+        price = self.pair.state["contracts"][contract]["mark_ticks"] // 10
+        self.order(MAKER, 3 - side, lots, price, contract=contract)
+        self.order(account, side, lots, price, contract=contract, **more)
+
+
+def code_of(events: list[Event]) -> int:
+    return next((event.code for event in events if event.kind == Ev.REJECT), 0)
+
+
+def kinds_of(events: list[Event]) -> list[int]:
+    return [event.kind for event in events]
+
+
+def world_of(fund_usd: int = 1_000, **terms: Any) -> World:
+    world = make_world(fund_usd)
+    return replace(world, contracts=tuple(replace(t, **terms) for t in world.contracts))
+
+
+#: One lot is one coin, 60,000 USD.
+COIN = {"lot_size_e9": 10**9, "max_order_lots": 10, "max_position_lots": 10,
+        "liquidation_slice_lots": 5, "inventory_limit_lots": 1_000, "work_off_slice_lots": 5}
+DEPOSITS = (10_000 * USD,) * 3 + (1_000_000 * USD,)
+
+
+@pytest.mark.parametrize(("price", "code"), [(59_100, 0), (59_090, 310)])
+def test_a_close_must_pay_its_fee_too(price: int, code: int) -> None:
+    """O7: 93 USD of margin carry a loss of 90 and a fee of 2.96, not one of 91 and 2.95."""
+    play = Play(world_of(), DEPOSITS)
+    play.trade(0, BUY, 100, exec_flags=Exec.ISOLATED_MARGIN, leverage=100)
+    assert play.pair.state["blocks"][0]["cash_units"] == 93 * USD
+    play.order(1, BUY, 100, price)
+    assert code_of(play.order(0, SELL, 100, price, time_in_force=Tif.IOC, isolation_id=1,
+                              exec_flags=Exec.ISOLATED_MARGIN | Exec.REDUCE_ONLY)) == code
+
+
+@pytest.mark.parametrize("ticks", [-1, 0, 1, 2])
+def test_a_profit_of_one_unit_cannot_be_withdrawn(ticks: int) -> None:
+    """C5: one mark tick is one money unit here."""
+    play = Play(world_of(lot_size_e9=100), DEPOSITS)
+    play.trade(0, BUY, 1)
+    play.mark(0, 600_000 + ticks)
+    refused = play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USD,
+                        amount_units=20_000 * USD)
+    assert code_of(refused) == 30024
+    most = refused[0].balance_units
+    assert code_of(play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USD,
+                             amount_units=most + 1)) == 30024
+    assert code_of(play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USD,
+                             amount_units=most)) == 0
+
+
+def test_a_settlement_looks_at_who_holds_a_single_lot_and_gains_nothing() -> None:
+    """C4, S3: the mark came back to the entry, no cash moves; only the settlement clears."""
+    play = Play(world_of(**COIN), DEPOSITS)
+    play.trade(0, BUY, 1)
+    play.order(0, BUY, 1, 45_000)
+    assert Ev.MARGIN_CALL in kinds_of(play.mark(0, 507_000))
+    assert Ev.MARGIN_CALL_CLEARED not in kinds_of(play.mark(0, 600_000))
+    assert Ev.MARGIN_CALL_CLEARED in kinds_of(play.send(kind=Kind.SETTLE_SESSION))
+
+
+def test_previews_leave_the_index_of_thresholds_as_it_was() -> None:
+    """Q2, X1: many units with the same threshold; one after the other would leave, and stays."""
+    play = Play(world_of(), (10_000 * USD,) * 3 + (1_000_000 * USD,) + (10_000 * USD,) * 4)
+    for account in (0, 1, 2, 4, 5, 6, 7):
+        play.trade(account, BUY, 100, exec_flags=Exec.ISOLATED_MARGIN, leverage=50)
+    play.order(MAKER, BUY, 700, 60_000)
+    for block in range(1, 8):
+        account = play.pair.state["blocks"][block - 1]["account"]
+        close = Step(Command(kind=Kind.CLOSE_POSITION, account=account, isolation_id=block,
+                             contract=0, order_type=OrderType.MARKET,
+                             timestamp_ns=play.now + SECOND), True)
+        before = play.pair.other.state_hash()
+        assert code_of(list(play.pair.model.ask(close.command))) == 0
+        play.pair.other.preview(close)
+        assert play.pair.other.state_hash() == before
+        assert play.pair.other.problems() == []
+    assert kinds_of(play.mark(0, 585_000)).count(Ev.LIQUIDATED) == 7
+
+
+@pytest.mark.parametrize("more", range(6))
+def test_fractions_of_three_legs_that_sum_to_a_whole_unit_are_exact(more: int) -> None:
+    """Q1: a sixth of each notional, one money unit a mark tick; the rests of the first two legs,
+    1/6 and 5/6, make one unit. The third mark falls by single ticks until the unit fails."""
+    world = world_of(max_leverage=3, taker_fee_e9=0, liquidation_fee_e9=0, lot_size_e9=100)
+    world = replace(world, contracts=(*world.contracts, replace(world.contracts[0], symbol="SIX")))
+    play = Play(world, (600_000 + more, USD, USD, 1_000 * USD))
+    for contract in range(3):
+        play.trade(0, BUY, 1, contract=contract)
+    assert len(play.pair.state["accounts"][0]["legs"]) == 3
+    play.mark(0, 480_001)
+    play.mark(1, 480_005)
+    third = next(mark for mark in range(480_010, 479_960, -1)
+                 if Ev.LIQUIDATED in kinds_of(play.mark(2, mark)))
+    equity = 600_000 + more - 3 * 600_000 + 480_001 + 480_005 + third
+    assert 6 * equity < 960_006 + third
+    assert 6 * (equity + 1) >= 960_006 + third + 1
+
+
+def test_usdc_that_gives_one_unit_can_be_withdrawn_to_the_last() -> None:
+    """C5 for USDC: the bisection ends at what leaves the first term at 0."""
+    play = Play(world_of(), (1,) * 3 + (1_000_000 * USD,), usdc=1_000 * USD)
+    play.trade(0, BUY, 100)
+    refused = play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USDC,
+                        amount_units=1_000 * USD)
+    assert code_of(refused) == 30024
+    most = refused[0].balance_units
+    for amount, code in ((most + 1, 30024), (most, 0), (1, 30024)):
+        assert code_of(play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USDC,
+                                 amount_units=amount)) == code
+
+
+def test_funding_at_a_settlement_is_taken_from_who_holds_one_lot() -> None:
+    """F1, S3: a single lot pays, and its unit is tested."""
+    play = Play(world_of(**COIN), DEPOSITS)
+    play.trade(0, BUY, 1)
+    play.send(kind=Kind.FUNDING, contract=0, rate_e9=7_500_000, scope=Scope.FUNDING_AT_SETTLEMENT)
+    before = play.pair.state["accounts"][0]["cash_units"]
+    play.send(kind=Kind.SETTLE_SESSION)
+    assert play.pair.state["accounts"][0]["cash_units"] == before - 450 * USD
+
+
+@pytest.mark.parametrize("rate", [10**9, 10**9 + 7, 2 * 10**9 - 1])
+def test_a_unit_margin_rate_with_a_long_fraction_gives_exact_thresholds(rate: int) -> None:
+    """Q2, U2: denominators up to 2^60 are added exactly; each mark is looked at by both sides."""
+    world = world_of(unit_margin_rate_e15=rate, taker_fee_e9=123_457,
+                     liquidation_fee_e9=7_654_321)
+    play = Play(world, (30_000 * USD, 30_000 * USD, USD, 10_000_000 * USD))
+    play.trade(0, BUY, 11_003)
+    play.trade(1, SELL, 11_003, exec_flags=Exec.ISOLATED_MARGIN, leverage=50)
+    play.order(0, BUY, 7, 45_000)
+    seen: set[int] = set()
+    for ticks in (*range(599_000, 575_000, -1_000), *range(600_000, 625_000, 1_000)):
+        seen |= set(kinds_of(play.mark(0, ticks)))
+        assert play.pair.other.problems() == []
+    assert {Ev.MARGIN_CALL, Ev.LIQUIDATED} <= seen
