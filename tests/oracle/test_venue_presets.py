@@ -249,7 +249,24 @@ def test_few_cases_of_dydx_are_beyond_the_venue() -> None:
     assert Counter(by_dydx(case) for case in OF_DYDX) == {True: 16, None: 4}
 
 
-# ---- Bybit, Binance and Hyperliquid: what their documents say
+# ---- what documents say without a number
+
+
+@pytest.mark.parametrize("name", ["binance", "hyperliquid", "dydx"])
+def test_margin_is_adjusted_freely_also_at_a_loss(name: str) -> None:
+    admin, _, block, _ = opened(
+        name, Decimal("0.5"), Decimal(3_000), Decimal(10_000), max_leverage=20
+    )
+    admin.mark(PERP, 9_900)
+    assert block.unrealized_pnl < 0 < block.removable
+
+
+@pytest.mark.parametrize("name", ["bybit", "hyperliquid", "dydx", "vega"])
+def test_a_market_order_of_the_venue_may_cost_the_fund_money(name: str) -> None:
+    _, gained, kept = liquidated_at(
+        name, Decimal("0.5"), Decimal(5_000), Decimal(9_900), max_leverage=20
+    )
+    assert (gained, kept) == (-50, 0)
 
 
 @pytest.mark.parametrize("fill", [64_500, 64_000, 63_500])
