@@ -19,7 +19,7 @@ from driver import (
     contract_array,
     run,
 )
-from reference.codes import Currency, Done, Ev, Kind, OrderType, Reason, Tif
+from reference.codes import Currency, Done, Ev, Exec, Kind, OrderType, Reason, Tif
 from reference.contract import Contract
 from reference.records import Command, ContractTerms, Event, VenueTerms
 from shrink import failure_of, replayer, show, shrink
@@ -103,6 +103,29 @@ def test_a_long_whose_margin_is_its_value_is_called_when_its_mark_rises(legs: in
     assert not pair.state["accounts"][0]["margin_call"]
     events = do(pair, Kind.MARK, contract=0, mark_ticks=66_000)
     assert any(event.kind == Ev.MARGIN_CALL for event in events)
+
+
+@pytest.mark.parametrize(("above", "fills"), [(0, False), (1, True)])
+def test_a_long_s_liquidation_takes_no_bid_a_part_of_a_tick_below_bankruptcy(
+        above: int, fills: bool) -> None:
+    """Q3: the limit is the bankruptcy mark rounded up to a whole tick, in the fund's favor."""
+    pair = opened(make_world(0).venue)
+    do(pair, Kind.NEW_ORDER, account=1, contract=0, side=2, qty_lots=500,
+       order_type=OrderType.LIMIT, price_ticks=6_000)
+    do(pair, Kind.NEW_ORDER, account=0, contract=0, side=1, qty_lots=500, leverage=20,
+       order_type=OrderType.MARKET, exec_flags=Exec.ISOLATED_MARGIN)
+    block = pair.state["blocks"][0]
+    each = 500 * 10_000 * 10  # lots x v x marks a tick
+    if (block["cost_units"] - block["cash_units"]) % each == 0:
+        do(pair, Kind.ADD_MARGIN, account=0, isolation_id=1, amount_units=each // 2)
+        block = pair.state["blocks"][0]
+    bid = (block["cost_units"] - block["cash_units"]) // each + above
+    do(pair, Kind.NEW_ORDER, account=1, contract=0, side=1, qty_lots=500,
+       order_type=OrderType.LIMIT, price_ticks=bid)
+    events = do(pair, Kind.MARK, contract=0, mark_ticks=bid * 10 + 5)
+    assert any(event.kind == Ev.LIQUIDATED for event in events)
+    assert any(event.kind == Ev.FILL for event in events) == fills
+    assert any(event.kind == Ev.TAKEN_OVER for event in events) != fills
 
 
 # ---- D1: batches
