@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perpcore import commands as commands
     from perpcore import engine as engine
     from perpcore import margin as margin
+    from perpcore import presets as presets
     from perpcore.account import Account as Account
     from perpcore.admin import Admin as Admin
     from perpcore.block import Block as Block
@@ -76,7 +77,7 @@ _HOME = {
     "venue": ("Venue",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-_SUBMODULES = ("book", "calculator", "codes", "commands", "engine", "margin")
+_SUBMODULES = ("book", "calculator", "codes", "commands", "engine", "margin", "presets")
 
 __all__ = [*_MODULE_OF, *_SUBMODULES, "get_include"]
 
