@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from published import Excluded, Found, OffGrid, Way
 
-from perpcore import Account, Admin, Block, Contract, Venue
+from perpcore import Account, Admin, Block, Contract, Policies, Venue
 from perpcore.amounts import from_units
 from perpcore.codes import EventKind, Reason
 from perpcore.contracts import venue_terms
@@ -87,13 +87,17 @@ class Crash:
 
 
 def crash(
-    profits: Sequence[Decimal], losers: Sequence[tuple[Decimal, Decimal]], fund: Decimal
+    profits: Sequence[Decimal],
+    losers: Sequence[tuple[Decimal, Decimal]],
+    fund: Decimal,
+    policies: Policies | None = None,
 ) -> Crash:
     """`losers`: what each loses, and the money it has. Profits and losses sum to the same."""
     assert sum(profits) == sum(loss for loss, _ in losers)
     # 200 -> 300 USD: a coin gains or loses 100, a lot a ten thousandth of a cent.
     coins = [profit / 100 for profit in profits]
-    admin = venue_with(contract(lot="0.00000001", max_leverage=1_000), fund)
+    admin = venue_with(
+        contract(lot="0.00000001", max_leverage=1_000), fund, policies=policies)
     admin.mark(PERP, 200)
     # Half the notional is margin enough at any leverage, and no winner is near a limit.
     winners = [
@@ -138,19 +142,22 @@ def pro_rata(case: dict[str, Any]) -> Decimal:
     return share_of(given["loss"], given["profit"], given["total"])
 
 
+def flat_crash(profits: list[Decimal], loss: Decimal) -> Crash:
+    """A loss shared by policy `one_percent`: each winner pays one per cent."""
+    total = sum(profits, Decimal(0))
+    return crash(
+        profits, [(total, total - loss)], Decimal(0), Policies(socialized_loss="one_percent"))
+
+
 def flat(case: dict[str, Any]) -> Decimal:
-    """Policy `one_percent` is a later issue's; one per cent of all profits, shared pro rata, takes
-    from each winner what the flat table prints."""
-    profit = numbers(case)["profit"]
-    total = max(profit, sum(TABLE_PROFITS))
-    return share_of(total / 100, profit, total)
+    """What one winner of the table pays; the others' profits make the loss bearable."""
+    given = numbers(case)
+    return flat_crash([given["profit"], *TABLE_PROFITS], given["loss"]).shares[0]
 
 
 def flat_surplus(case: dict[str, Any]) -> Decimal:
-    """What the flat shares bring beyond the loss."""
-    total = sum(TABLE_PROFITS, Decimal(0))
-    result = crash(TABLE_PROFITS, [(total, total - total / 100)], Decimal(0))
-    return sum(result.shares) - numbers(case)["loss"]
+    """What the flat shares bring beyond the loss is the fund's."""
+    return flat_crash(list(TABLE_PROFITS), numbers(case)["loss"]).fund_left
 
 
 # ---- the isolated sample (C1, C2, I4)
