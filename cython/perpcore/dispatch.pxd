@@ -138,12 +138,29 @@ cdef inline uint32_t fields_set(const Command* c) noexcept nogil:
 
 cdef inline int structure_code(const Command* c, bint is_administration) noexcept nogil:
     """What is wrong with the record itself, whoever sent it; its time apart."""
-    # The frequent kinds by name: what their fields are is then known when this is compiled.
-    if c.kind == NEW_ORDER:
-        return form_of(c, fields_used(c), is_administration)
-    if c.kind == CANCEL:
-        return form_of(c, fields_of(CANCEL), is_administration)
+    if is_plain_order(c) or is_plain_cancel(c):
+        return OK
     return form_of(c, fields_used(c), is_administration)
+
+
+cdef inline bint is_plain_order(const Command* c) noexcept nogil:
+    """A NEW_ORDER in form, as nearly all are: what its kind does not use (fields_of) is 0.
+
+    Some words are joined instead of each field being asked for: it is every other command.
+    """
+    return (c.kind == NEW_ORDER and not is_conditional(c.order_type)
+            and (c.amount_units | c.mark_ticks | c.rate_e9 | <int64_t>c.profile
+                 | c.trigger_price_ticks | c.scope | c.currency) == 0)
+
+
+cdef inline bint is_plain_cancel(const Command* c) noexcept nogil:
+    """A CANCEL in form: what its kind does not use (fields_of) is 0."""
+    return (c.kind == CANCEL
+            and (c.price_ticks | c.qty_lots | <int64_t>c.isolation_id | c.expiry_ns
+                 | c.isolated_margin_units | c.amount_units | c.mark_ticks | c.rate_e9
+                 | <int64_t>c.profile | c.trigger_price_ticks | c.contract | c.side
+                 | c.order_type | c.time_in_force | c.exec_flags | c.stp | c.leverage
+                 | c.scope | c.currency) == 0)
 
 
 cdef inline int form_of(const Command* c, uint32_t used, bint is_administration) noexcept nogil:

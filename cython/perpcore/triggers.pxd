@@ -87,7 +87,7 @@ cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept n
     cdef int code = form_code(e, c)
     if code:
         return code
-    d = read_order(e, c)
+    read_order(e, c, &d)
     d.trigger_ticks = c.trigger_price_ticks
     d.trigger_type = c.order_type
     d.reference = c.scope
