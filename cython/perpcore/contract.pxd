@@ -61,7 +61,9 @@ cdef struct Rates:
     Rate fee_reserve             # taker + liquidation (C2)
     Rate lot                     # unit margin rate a lot
     Rate flat                    # 1 / max leverage
+    Rate flat_call               # flat + fee reserve
     bint has_brackets            # then only taker to fee_reserve, den and reserve_num are used
+    int64_t flat_lots            # up to this size the margin rate is the flat one
     int64_t cap_lots             # from this size on the margin rate is 1
     uint64_t den                 # common denominator of the three below and of the fee reserve
     uint64_t reserve_num         # fee reserve
@@ -128,6 +130,7 @@ cdef inline int terms_ranges(const ContractTerms* t, int64_t v) noexcept nogil:
 
 
 cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
+    cdef bint fits = True
     if not (rate_is_fraction(t.taker_fee_e9, E9) and rate_is_fraction(t.maker_fee_e9, E9)
             and rate_is_fraction(t.liquidation_fee_e9, E9)
             and rate_is_fraction(t.band_aggressive_e9, E9)
@@ -143,10 +146,14 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     r.fee_reserve = rate_reduce(<uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9), <uint64_t>E9)
     r.lot = rate_reduce(<uint64_t>t.unit_margin_rate_e15, <uint64_t>E15)
     r.flat = rate_reduce(1, <uint64_t>t.max_leverage)
+    # Fits: the denominators are at most 10^9 and 1,000.
+    r.flat_call = rate_add(r.fee_reserve, r.flat, &fits)
     # The size at which the margin rate reaches 1: its ceiling, so that below it the product is < 1.
-    r.cap_lots = MAX_INVENTORY
+    r.flat_lots = r.cap_lots = MAX_INVENTORY
     if r.lot.num > 0:
         r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
+        # The last size whose product is not above the flat rate: its floor.
+        r.flat_lots = floor_div(<int64_t>r.lot.den, <int64_t>r.lot.num * t.max_leverage)
     if (t.maintenance_share_e4 * <int64_t>E9
             + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4):
         return MARGIN_OVER_ONE
@@ -270,16 +277,25 @@ cdef inline int terms_validate(const ContractTerms* t, int64_t* v, Rates* r) noe
 
 cdef inline Rate product_margin_rate(const Rates* r, int64_t lots) noexcept nogil:
     """MR without the user's leverage: min(1, max(1 / max leverage, unit rate x lots)) (C1)."""
-    if r.lot.num == 0:
+    if lots <= r.flat_lots:
         return r.flat
     if lots >= r.cap_lots:
         return Rate(1, 1)
-    return rate_max(r.flat, Rate(r.lot.num * <uint64_t>lots, r.lot.den))
+    return Rate(r.lot.num * <uint64_t>lots, r.lot.den)
 
 
 cdef inline Rate margin_rate(const Contract* c, int64_t lots, int64_t notional_units,
                              int64_t leverage) noexcept nogil:
     """MR of a size at a leverage, 0 = none set; with brackets of its notional (C1)."""
+    # Of most positions, and small enough to stand where it is asked for.
+    if leverage == 0 and lots <= c.rates.flat_lots and not c.rates.has_brackets:
+        return c.rates.flat
+    return special_rate(c, lots, notional_units, leverage)
+
+
+cdef inline Rate special_rate(const Contract* c, int64_t lots, int64_t notional_units,
+                              int64_t leverage) noexcept nogil:
+    """margin_rate where size, brackets or a leverage have a say."""
     cdef Rate rate
     if c.rates.has_brackets:
         rate = Rate(1, <uint64_t>c.terms.brackets.leverage[
@@ -338,7 +354,9 @@ cdef inline Rate call_rate(const Contract* c, int64_t lots, int64_t notional_uni
                            int64_t leverage) noexcept nogil:
     """MR + FR rate: the margin call's counterpart of the trigger (C4); 1 or more: never safe."""
     cdef bint fits = True
-    cdef Rate a = rate_add(
-        c.rates.fee_reserve, margin_rate(c, lots, notional_units, leverage), &fits)
+    cdef Rate a
+    if leverage == 0 and lots <= c.rates.flat_lots and not c.rates.has_brackets:
+        return c.rates.flat_call                     # of most positions: added once, in the terms
+    a = rate_add(c.rates.fee_reserve, margin_rate(c, lots, notional_units, leverage), &fits)
     CHECK(fits)
     return a
