@@ -103,10 +103,9 @@ cdef inline int64_t order_possible_lots(Core* e, uint32_t slot) noexcept nogil:
     return smaller(b.qty_lots, reserved_left(o))
 
 
-cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
-                             bint is_taker) noexcept nogil:
+cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
+                            bint is_taker, Money* money) noexcept nogil:
     """What filling `lots` of an order at a price means for its unit (I3, I10, U4)."""
-    cdef Money money
     cdef OrderCold* o = &e.cold[slot]
     cdef Leg* leg = &e.legs[o.leg]
     cdef Market* m = &e.markets[leg.contract]
@@ -122,15 +121,17 @@ cdef inline Money fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price
     if not money.closing:
         money.slice_units = order_slice(e, slot, lots)
         if is_block(&e.units[leg.unit]):
-            money.kept_units = kept_of(e, slot, lots, price_ticks, &money)
-        return money
+            money.kept_units = kept_of(e, slot, lots, price_ticks, money)
+        return
     money.free_lots = smaller(lots, free)
     money.slice_units = order_slice(e, slot, lots - money.free_lots)
     # Up, also for a short's negative cost: what stays is never dearer than its share (U4).
     money.released_units = mul_div_ceil(leg.cost_units, lots, held)
-    money.released_opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
+    # Until a session has rolled the position its two costs are one.
+    money.released_opening_units = money.released_units
+    if leg.opening_cost_units != leg.cost_units:
+        money.released_opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
     money.pnl_units = sub64(signed_lots(1 - side, 1) * money.notional_units, money.released_units)
-    return money
 
 
 cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
@@ -437,12 +438,12 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
     lots = smaller(lots, order_possible_lots(e, t.slot) if t.kind == TAKES_ORDER else t.left_lots)
     if lots == 0:
         return REDUCE_ONLY_REJECTED
-    maker_money = fill_money(e, maker, lots, price_ticks, False)
+    fill_money(e, maker, lots, price_ticks, False, &maker_money)
     if fill_refusal(e, maker, lots, &maker_money):
         order_end(e, maker, DONE_MAINTENANCE)
         return WALK_DONE
     if t.kind == TAKES_ORDER:
-        taker_money = fill_money(e, t.slot, lots, price_ticks, True)
+        fill_money(e, t.slot, lots, price_ticks, True, &taker_money)
         code = fill_refusal(e, t.slot, lots, &taker_money)
         if code:
             return code

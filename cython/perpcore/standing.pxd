@@ -123,6 +123,8 @@ cdef inline int64_t paying_equity(Core* e, uint32_t u, const Probe* probe) noexc
     cdef int64_t usdc = 0
     if not is_block(&e.units[u]):
         usdc = e.accounts[e.units[u].account].usdc_units
+    if usdc == 0:
+        return equity(e, u, probe)
     return sub64(equity(e, u, probe), sub64(counted_usdc(e, usdc), convertible(e, usdc)))
 
 

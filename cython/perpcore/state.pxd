@@ -649,9 +649,12 @@ cdef inline uint32_t leg_of(Core* e, uint32_t u, uint32_t contract) noexcept nog
 cdef inline LegOrders* group_of(Core* e, uint32_t leg) noexcept nogil:
     """The leg's order totals to be changed, made when it has none."""
     cdef uint32_t g = e.legs[leg].orders
-    if g != NONE:
-        return edit_group(e, g)
-    g = e.h.group_free
+    return edit_group(e, g) if g != NONE else group_take(e, leg)
+
+
+cdef inline LegOrders* group_take(Core* e, uint32_t leg) noexcept nogil:
+    """New order totals for a leg that has none."""
+    cdef uint32_t g = e.h.group_free
     if g != NONE:
         e.h.group_free = e.groups[g].next_free
     else:
