@@ -208,7 +208,7 @@ block.contract)
       ISOLATED + "test_a_close_with_release_moves_out_the_share_of_the_cash_before"),
     M("I10", "matching.py", "max(0, min(asked, releasable(state, unit)))", "max(0, asked)",
       ISOLATED + "test_a_release_leaves_the_margin_of_the_rest"),
-    M("I11", "posting.py", "    main.session_pnl += block.session_pnl\n", "",
+    M("I11", "posting.py", "        main.session_pnl += block.session_pnl\n", "",
       ISOLATED + "test_a_full_close_returns_all_cash_and_the_session_profit_with_it "
       + ISOLATED + "test_a_loss_of_the_session_goes_along_as_well"),
     M("I12", "matching.py", "return min(order.left, abs(leg.qty))", "return order.left",
@@ -297,6 +297,8 @@ block.contract)
       "return 0 if meets_maintenance(state, unit, change) else Code.IMMEDIATE_LIQUIDATION",
       "return 0", ORDERS + "test_a_fill_that_would_be_liquidated_at_once_is_refused "
       + ORDERS + "test_a_maker_that_could_not_hold_its_fill_is_cancelled"),
+    M("I11", "posting.py", "    if block.order_cash:\n", "    if block.order_cash < 0:\n",
+      ISOLATED + "test_money_of_a_waiting_order_keeps_the_locked_profit_that_it_is"),
     M("O7", "margin.py",
       "return equity(state, unit, change) - collateral(state, unit) + converted(state, unit) >= 0",
       "return equity(state, unit, change) >= 0",

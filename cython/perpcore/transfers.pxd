@@ -113,14 +113,23 @@ cdef inline void return_position_cash(Core* e, uint32_t block, int64_t units, ui
 
 cdef inline void return_everything(Core* e, uint32_t block, uint32_t contract,
                                    uint64_t order_id) noexcept nogil:
-    """A flat position's cash goes to main with the block's whole session PnL (I11)."""
+    """A flat position's cash goes to main with the block's session PnL, losses too (I11).
+
+    Money that stays for the block's orders keeps the locked profit that it is: as with any
+    transfer, what goes back takes the locked first (C5).
+    """
     cdef uint32_t main = main_of(e, block)
     cdef Unit* source = edit_unit(e, block)
     cdef Unit* to = edit_unit(e, main)
-    to.session_pnl_units = add64(to.session_pnl_units, source.session_pnl_units)
-    to.kept_units = add64(to.kept_units, source.kept_units)
-    source.session_pnl_units = 0
-    source.kept_units = 0
-    cdef int64_t units = source.cash_units
+    cdef int64_t units = source.cash_units, session = source.session_pnl_units
+    cdef int64_t kept = source.kept_units
+    if source.order_cash_units:
+        return_session(e, block, main, units)
+        session = session if session < 0 else 0
+        kept = 0
+    to.session_pnl_units = add64(to.session_pnl_units, session)
+    to.kept_units = add64(to.kept_units, kept)
+    source.session_pnl_units = sub64(source.session_pnl_units, session)
+    source.kept_units = sub64(source.kept_units, kept)
     post_cash(e, block, -units, R_ISOLATED_TRANSFER, contract, order_id)
     post_cash(e, main, units, R_ISOLATED_TRANSFER, contract, order_id)

@@ -174,12 +174,22 @@ def return_position_cash(state: State, block: Unit, amount: int, order_id: int =
 
 
 def return_everything(state: State, block: Unit, order_id: int = 0) -> None:
-    """A flat position's cash goes to main with the block's whole session PnL, losses too (I11)."""
+    """A flat position's cash goes to main with the block's session PnL, losses too (I11).
+
+    Money that stays for its orders keeps the locked profit that it is: as with any transfer, what
+    goes back takes the locked first (C5).
+    """
     main = state.main(block.account)
-    main.session_pnl += block.session_pnl
-    main.kept += block.kept
-    block.session_pnl = 0
-    block.kept = 0
+    if block.order_cash:
+        move_lock(block, main, max(0, block.cash))
+        loss = min(0, block.session_pnl)
+        main.session_pnl += loss
+        block.session_pnl -= loss
+    else:
+        main.session_pnl += block.session_pnl
+        main.kept += block.kept
+        block.session_pnl = 0
+        block.kept = 0
     amount = block.cash
     post_cash(state, block, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
     post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)

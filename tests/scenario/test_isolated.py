@@ -560,6 +560,27 @@ def test_a_full_close_returns_all_cash_and_the_session_profit_with_it(venue: Wor
     assert venue.withdraw(ALICE, 10_000 * USD + 1).available == 10_000 * USD
 
 
+@pytest.mark.rule("I11", "C5", "S4")
+def test_money_of_a_waiting_order_keeps_the_locked_profit_that_it_is(venue: World) -> None:
+    # 1,000 lots from 60,000 to 61,000: 1,000 - 30 - 30.50 = 939.50 USD of locked profit.
+    venue.trade(ALICE, MAKER, 1_000, 60_000)
+    venue.buy(MAKER, 1_000, 61_000)
+    venue.close(ALICE)
+    open_block(venue)
+    # All that is left goes to a bid of the block, the profit with it: main has nothing.
+    venue.buy(ALICE, 1, 50_000, **isolated(0, FIRST, venue.cash(ALICE)))
+    assert (venue.cash(ALICE), venue.account(ALICE)["session_pnl_units"]) == (0, 0)
+    venue.buy(MAKER, 100, 60_000)
+    venue.close(ALICE, isolation_id=FIRST)
+    # 939.50 - 3 - 3 of session PnL; the 327 of the position are locked, the rest lies in the bid.
+    back = venue.cash(ALICE)
+    assert venue.account(ALICE)["session_pnl_units"] == back > 0
+    block = venue.block(FIRST)
+    assert block is not None
+    assert block["session_pnl_units"] == 93_350_000_000 - back
+    assert venue.withdraw(ALICE, 1).available == 0
+
+
 @pytest.mark.rule("I11")
 def test_a_loss_of_the_session_goes_along_as_well(venue: World) -> None:
     open_block(venue)
