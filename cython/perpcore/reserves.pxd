@@ -289,9 +289,10 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef uint32_t before = g.last_order, after = NONE
     # A new id is the largest; only an amended order goes back to an earlier place.
-    while before != NONE and e.pool.orders[before].order_id > e.pool.orders[slot].order_id:
-        after = before
-        before = e.cold[before].prev_order
+    if e.pool.orders[slot].order_id != e.h.seq:
+        while before != NONE and e.pool.orders[before].order_id > e.pool.orders[slot].order_id:
+            after = before
+            before = e.cold[before].prev_order
     o.leg = leg
     o.next_order = after
     o.prev_order = before

@@ -1,11 +1,12 @@
 """Floor 4.2: the ordered index of next adverse events (Q2): a mark touches only what it crosses.
 
 Each leg with a position is filed under one mark tick of its contract: longs in a mirrored map, so
-that both maps are searched from their smallest key. A unit with one leg is filed under its exact
-threshold and stays there while that moves away from the mark: a key that is reached too early
-costs a look. A unit with several is filed under a safe box: its slack is split over its legs, each
-leg gets the number of ticks that its part can pay for, and as long as no leg left its box the
-losses cannot exceed the slack; when one does, the unit is tested exactly and filed anew.
+that both maps are searched from their smallest key. A block is filed under its exact threshold, a
+main account with one leg a little before it; either stays there until its threshold comes nearer
+to the mark than its key: a key that is reached too early costs a look. A unit with several legs is
+filed under a safe box: its slack is split over its legs, each leg gets the number of ticks that
+its part can pay for, and as long as no leg left its box the losses cannot exceed the slack; when
+one does, the unit is tested exactly and filed anew.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
@@ -32,6 +33,10 @@ from perpcore.state cimport (
     has_reserved_orders, is_block, smudge, touch,
 )
 from perpcore.undo cimport undo_save
+
+
+cdef enum:
+    SLACK_PART = 64              # of the way to a threshold, for accounts that trade
 
 
 cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
@@ -275,6 +280,21 @@ cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexc
                             leg.cost_units, before, m.terms.v, line.rate)
 
 
+cdef inline int64_t with_slack(const Market* m, const Leg* leg, int64_t threshold) noexcept nogil:
+    """A key a little before a threshold, so that it serves while an account goes on to trade.
+
+    Each fill that opens moves the threshold nearer, and every new key costs two divisions and two
+    changes of the index. A mark that comes near looks at the account some three times more.
+    """
+    cdef int64_t room = m.live.mark_ticks - threshold
+    if leg.qty_lots < 0:
+        room = -room
+    if room < SLACK_PART or threshold < 1 or threshold > m.terms.max_mark_ticks:
+        return threshold
+    room = floor_div(room, SLACK_PART)
+    return threshold + (room if leg.qty_lots > 0 else -room)
+
+
 cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
     """Remember for which of the two tests the unit is filed."""
     if initial != ((e.units[u].flags & FILED_FOR_CALL) != 0):
@@ -283,13 +303,17 @@ cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
 
 cdef inline void refile_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
     """Re-key the one leg of a unit, unless its key still serves."""
+    cdef int64_t mark
     if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
         note_filing(e, u, True)
     elif not initial and key_serves(e, u, i, False):
         note_filing(e, u, False)
     else:
         note_filing(e, u, initial)
-        refile_leg(e, i, solo_threshold(e, u, i, initial))
+        mark = solo_threshold(e, u, i, initial)
+        if not is_block(&e.units[u]):
+            mark = with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark)
+        refile_leg(e, i, mark)
 
 
 cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
