@@ -28,7 +28,7 @@ from published import (
 )
 from test_published import computed
 
-from perpcore import Account, Admin, Block, Events, Venue, presets
+from perpcore import Account, Admin, Block, Events, Policies, Venue, presets
 from perpcore.codes import EventKind, Reason
 
 PERP = way_venue.PERP
@@ -61,9 +61,17 @@ class OfPreset:
     def __init__(self, name: str) -> None:
         self.name, self.made = name, 0
 
-    def create(self, **options: Any) -> tuple[Venue, Admin]:
+    def create(self, policies: Policies | None = None, **options: Any) -> tuple[Venue, Admin]:
         self.made += 1
-        return Venue.create(preset=self.name, **options)
+        if policies is None:
+            return Venue.create(preset=self.name, **options)
+        # A published variant names its own policy; the others are the preset's.
+        named = {
+            field.name: getattr(policies, field.name) for field in dataclasses.fields(policies)
+            if getattr(policies, field.name) != getattr(Policies(), field.name)
+        }
+        own = dataclasses.replace(presets.load(self.name).policies, **named)
+        return Venue.create(policies=own, **options)
 
 
 @pytest.mark.parametrize("case", BY_VENUE, ids=lambda case: case.name)
