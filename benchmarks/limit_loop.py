@@ -37,7 +37,11 @@ def build(folder: Path) -> ctypes.CDLL:
          "-o", str(target)],
         check=True,
     )  # fmt: skip
-    library = ctypes.CDLL(str(target))
+    return declared(ctypes.CDLL(str(target)))
+
+
+def declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """A library that has the limit loop in it, its functions with their types."""
     pointer, count = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (
         ("limit_create", pointer, [ctypes.c_int64, count]),

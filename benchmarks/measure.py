@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import limit_loop
@@ -18,6 +19,8 @@ from perpcore.book import BOOK_TRADE
 #: All sizes are multiplied by it: the test suite runs every case tiny, so that none can rot.
 SCALE = float(os.environ.get("PERPCORE_BENCH_SCALE", "1"))
 ROUNDS = 7
+#: Where results go; the test suite sends those of its tiny runs elsewhere.
+OUT = Path(os.environ.get("PERPCORE_BENCH_OUT", Path(__file__).resolve().parents[1] / "out"))
 
 
 def scaled(size: int, least: int) -> int:

@@ -34,9 +34,9 @@ CHUNK = 250_000
 Int64s = NDArray[np.int64]
 
 
-def new_engine(accounts: int, orders: int) -> Engine:
-    """A venue with one contract, BTCUSD-PERP, marked at ENTRY."""
-    engine = Engine(
+def new_engine(accounts: int, orders: int, make: Callable[..., Any] = Engine) -> Any:
+    """A venue with one contract, BTCUSD-PERP, marked at ENTRY; make: Engine, or its shape."""
+    engine = make(
         venue_terms(insurance_fund=5_000_000, accounts=accounts, orders=orders), ADMIN
     )
     assert engine.add_contract(BTCUSD_PERP.terms(), ADMIN) == 0
@@ -97,12 +97,14 @@ class Traffic:
     ends: a position's end cancels orders that the limit loop would keep.
     """
 
-    def __init__(self, flow: workloads.Flow, accounts: int, laps: int) -> None:
+    def __init__(
+        self, flow: workloads.Flow, accounts: int, laps: int, make: Callable[..., Any] = Engine
+    ) -> None:
         self.flow, self.accounts = flow, accounts
         self.stretch = len(flow.timed) // laps
         whole = np.concatenate([flow.before, flow.timed])
         lots = 2_000 + 300 * len(whole) // accounts
-        self.engine = new_engine(accounts, orders=flow.capacity + 64)
+        self.engine = new_engine(accounts, flow.capacity + 64, make)
         # Half the notional: far from any margin test that could fail.
         admit(self.engine, 0, accounts, 5_000 * USD + lots * ENTRY * VALUE // 2)
         longs, now = np.arange(0, accounts - 1, 2), self.engine.time_ns
