@@ -148,7 +148,9 @@ def standard(count: int, seed: int = 1, resting: int = RESTING) -> Flow:
             # 3.3 orders a taker keep the balance; the exponent pulls the book back to its size.
             size = lots[i] * 3.3 * (len(market.live.ids) / resting) ** 4
             market.enter(side, at - sign * 50, 1 + int(size), TimeInForce.IOC)
-    return Flow("standard", max_price, resting * 7 // 4, before, market.taken())
+    # A small book wanders further from its size than a large one, in proportion.
+    capacity = max(resting * 7 // 4, resting + 1024)
+    return Flow("standard", max_price, capacity, before, market.taken())
 
 
 def jumping(count: int, seed: int = 2) -> Flow:
