@@ -1,13 +1,15 @@
 # make demo: a venue through a crash, with a report in out/.   make test: the whole test suite.
 # Both make their own .venv and install what they need; a C++ compiler and Python >= 3.11 suffice.
-# Others: bench, bench-quick, rules, soak, mutate, lint, clean.   make PYTHON=python3.12 test picks a Python.
+# Others: bench, bench-quick, bench-plots, bench-peers, rules, soak, mutate, lint, clean.
+# make PYTHON=python3.12 test picks a Python.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-quick rules soak mutate lint clean FORCE
+.PHONY: demo test bench bench-quick bench-plots bench-peers rules soak mutate lint clean FORCE
 
 PYTHON ?=
 VENV := .venv
+PEERS := .venv-peers
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check --quiet
 BUILD_TOOLS := "scikit-build-core>=0.11" "Cython>=3.1,<3.4" "cmake>=3.21" ninja
@@ -27,6 +29,15 @@ bench: $(VENV)/test.stamp
 
 bench-quick: $(VENV)/test.stamp
 	$(RUN) benchmarks/guard.py
+
+# Latency of single commands and cost against size: out/latency.json, out/plots.html.
+bench-plots: $(VENV)/test.stamp
+	$(RUN) benchmarks/bench_latency.py
+	$(RUN) benchmarks/plots.py
+
+# Order books and scans that a user would take instead, beside ours; results are compared.
+bench-peers: $(PEERS)/build.stamp
+	$(PEERS)/bin/python benchmarks/peers/compare.py
 
 # Every rule of the venue, its tests, and a mutation of its code that makes one of them fail.
 rules: $(VENV)/test.stamp
@@ -49,7 +60,7 @@ lint: $(VENV)/test.stamp
 	  perpcore.codes perpcore.margin perpcore.book perpcore.engine
 
 clean:
-	rm -rf $(VENV) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(PEERS) build dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 
 $(VENV)/bin/python:
 	@scripts/make-venv "$(VENV)" "$(PYTHON)"
@@ -68,4 +79,17 @@ $(VENV)/demo.stamp: $(VENV)/build.stamp $(SOURCES)
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(PIP) install --no-build-isolation --editable ".[test,bench]"
+	@touch $@
+
+# The peers' own environment; behind their packages it sees those of $(VENV). One that does not
+# install is left out of the comparison, which says so.
+$(PEERS)/build.stamp: $(VENV)/test.stamp benchmarks/peers/requirements.txt
+	$(RUN) -m venv $(PEERS)
+	@while read -r name; do \
+	  $(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install "$$name" || \
+	    echo "$$name does not install here"; \
+	done <benchmarks/peers/requirements.txt
+	@own='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  echo "import site; site.addsitedir('$$($(abspath $(RUN)) -c "$$own")')" \
+	    >"$$($(PEERS)/bin/python -c "$$own")/perpcore-venv.pth"
 	@touch $@
