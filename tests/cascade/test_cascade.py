@@ -12,9 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("click")
-pytest.importorskip("plotly")
-
 from perpcore import report
 from perpcore.cli import run_cli
 from perpcore.codes import EventKind, Ledger, Reason

@@ -324,8 +324,8 @@ def test_the_published_sequence_gives_the_published_book(case):
     if rule is None:
         run.check_end()
         return
+    # It asks for what a rule of the venue excludes; price-time priority alone never does.
     assert not case["venue_neutral"], f"price-time priority decides this case: {rule}"
-    pytest.skip(str(rule))
 
 
 def test_every_case_names_its_source():

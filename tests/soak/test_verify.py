@@ -136,7 +136,7 @@ def test_a_lot_more_or_less_in_a_fill_is_found_at_that_fill(rows: list[Row]) -> 
 
 
 def write(path: Path, rows: Sequence[Row]) -> Path:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     table: Any = np.array([tuple(row) for row in rows], EVENT)
@@ -145,7 +145,6 @@ def write(path: Path, rows: Sequence[Row]) -> Path:
 
 
 def command(*arguments: str) -> int:
-    pytest.importorskip("click")
     from perpcore.cli import run_cli
 
     return run_cli(["verify", *arguments])
@@ -178,7 +177,6 @@ def test_the_first_event_that_does_not_fit_is_named(
 def test_a_file_that_holds_no_events_is_refused_in_one_line(
         content: bytes | None, says: str, tmp_path: Path,
         capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("pyarrow")
     path = tmp_path / "events.parquet"
     if content is not None:
         path.write_bytes(content)
@@ -190,7 +188,7 @@ def test_a_file_that_holds_no_events_is_refused_in_one_line(
 
 def test_a_column_that_is_missing_is_named(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     parquet.write_table(pa.table({name: [1] for name in NAMES if name != "amount_units"}),
@@ -202,7 +200,6 @@ def test_a_column_that_is_missing_is_named(
 def test_a_summary_of_another_run_is_found(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A short cascade: its events fit its summary, and not one with another figure."""
-    pytest.importorskip("plotly")
     from perpcore.cli import run_cli
     from perpcore.prices import bundled_prices
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mypy")
-
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"
 COMPILED = ("codes", "margin", "book", "engine")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 import threading
 from pathlib import Path
 
@@ -366,8 +365,6 @@ def test_a_second_thread_is_told_that_the_book_is_busy():
 
 def test_the_benchmarks_standard_mix_gives_the_limit_loops_trades_and_book(tmp_path, monkeypatch):
     """The benchmark in small, so that it cannot rot."""
-    if shutil.which("gcc") is None and shutil.which("cc") is None:
-        pytest.skip("no C compiler")
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     limit_loop, workloads = (importlib.import_module(n) for n in ("limit_loop", "workloads"))
     library = limit_loop.build(tmp_path)

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("click")
-pytest.importorskip("rich")
-
 from perpcore.cli import run_cli
 
 PRICES = "timestamp,close\n2022-01-20 00:00,41677\n2022-01-20 00:01,41680\n"
@@ -84,7 +81,6 @@ def test_prices_of_another_contract_are_refused_with_the_contract_to_give(
 def test_out_that_is_a_file_is_refused_before_the_run_and_kept(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("plotly")
     out = tmp_path / "results"
     out.write_text("mine")
     line = refused(capsys, "--out", str(out))

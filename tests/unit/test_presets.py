@@ -154,8 +154,6 @@ def test_a_limit_that_is_no_number_is_refused_with_its_key(tmp_path: Path) -> No
 def test_the_command_line_shows_every_preset_and_numbers_its_sources(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pytest.importorskip("click")
-    pytest.importorskip("rich")
     from perpcore.cli import run_cli
 
     assert run_cli(["presets"]) == 0

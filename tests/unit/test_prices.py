@@ -74,7 +74,7 @@ def test_parquet_and_feather_give_the_same_path_as_csv(
 def table_file(
     folder: Path, suffix: str, prices: list[float | None], unit: str = "ns", step: int = MINUTE_NS
 ) -> Path:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import feather, parquet
 
     times = np.array([JANUARY_20_NS + i * step for i in range(len(prices))]).astype("M8[ns]")
@@ -152,7 +152,6 @@ def test_a_file_that_is_no_text_is_refused_as_such(tmp_path: Path) -> None:
 def test_a_file_that_is_not_what_its_name_says_is_refused(
     tmp_path: Path, suffix: str, kind: str
 ) -> None:
-    pytest.importorskip("pyarrow")
     with pytest.raises(InputError, match=f"is not a {kind} file"):
         load_prices(write(tmp_path, GOOD, f"prices.{suffix}"))
 
@@ -173,7 +172,7 @@ def test_a_gap_in_a_parquet_file_is_named_by_row(tmp_path: Path) -> None:
 
 
 def test_a_parquet_file_without_a_price_column_names_the_columns_it_has(tmp_path: Path) -> None:
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
     file = tmp_path / "prices.parquet"
