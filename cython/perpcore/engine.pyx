@@ -106,6 +106,16 @@ cdef const uint8_t[::1] bytes_of(array, int64_t size, str what, bint single):
     return array.view(np.uint8)
 
 
+cdef const uint8_t[::1] room_of(out):
+    """The bytes of a caller's buffer of events: one at least, and not read-only."""
+    cdef const uint8_t[::1] room = bytes_of(out, sizeof(Event), "out", False)
+    if len(out) == 0:
+        raise ValueError("out must have room for one event at least")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: events are written into it")
+    return room
+
+
 cdef class Engine:
     """One venue: (1,) VENUE_TERMS and the administration's secret number (u64, not 0).
 
@@ -171,15 +181,11 @@ cdef class Engine:
         all are delivered.
         """
         cdef const uint8_t[::1] rows = bytes_of(commands, sizeof(Command), "commands", False)
-        cdef const uint8_t[::1] room = bytes_of(out, sizeof(Event), "out", False)
+        cdef const uint8_t[::1] room = room_of(out)
         cdef uint64_t count = len(commands), capacity = len(out), applied = 0, written = 0
         cdef uint64_t key = admin_key
         cdef const Command* first = <const Command*>&rows[0] if count else NULL
         cdef Event* events
-        if capacity == 0:
-            raise ValueError("out must have room for one event at least")
-        if not out.flags.writeable:
-            raise ValueError("out is read-only")
         events = <Event*>&room[0]
         self.enter()
         with nogil:
@@ -194,13 +200,11 @@ cdef class Engine:
         room. Raises RuntimeError while events of a full `apply` are still to be read.
         """
         cdef const uint8_t[::1] row = bytes_of(command, sizeof(Command), "command", True)
-        cdef const uint8_t[::1] room = bytes_of(out, sizeof(Event), "out", False)
+        cdef const uint8_t[::1] room = room_of(out)
         cdef uint64_t capacity = len(out), written = 0, key = admin_key
         cdef const Command* one = <const Command*>&row[0]
         cdef Event* events
         cdef bint ready
-        if capacity == 0:
-            raise ValueError("out must have room for one event at least")
         events = <Event*>&room[0]
         self.enter()
         ready = all_delivered(self.host)
@@ -392,13 +396,14 @@ cdef class Engine:
             self.leave()
 
     def fund_units(self, currency):
-        """The insurance fund's balance in a currency (codes.Currency)."""
+        """The insurance fund's balance, money units of a currency (codes.Currency)."""
         cdef Core* e = self.enter()
-        cdef int place = currency - 1
-        self.leave()
-        if place not in (0, 1):
-            raise KeyError(f"currency {currency} is neither USD (1) nor USDC (2)")
-        return big(e.h.fund_units[place])
+        try:
+            if currency not in (1, 2):
+                raise KeyError(f"currency {currency} is neither USD (1) nor USDC (2)")
+            return big(e.h.fund_units[<int>currency - 1])
+        finally:
+            self.leave()
 
     def dump(self):
         """The whole live state in plain numbers, in canonical order: for comparisons and tests."""

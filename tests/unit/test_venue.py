@@ -797,3 +797,17 @@ def test_terms_survive_the_way_through_the_core() -> None:
 def test_a_profile_survives_its_bits(eligibility: pc.Eligibility) -> None:
     assert pc.Eligibility.from_profile(eligibility.profile) == eligibility
     assert 0 <= eligibility.profile < 2**64
+
+
+def test_a_read_only_buffer_is_refused_and_never_written(
+    demo: tuple[pc.Venue, pc.Admin],
+) -> None:
+    """X1: also a preview writes into `out` alone, and only where it may."""
+    engine = demo[0]._core.engine
+    room = np.zeros(8, pc.EVENT)
+    room.flags.writeable = False
+    tick = pc.commands.tick(timestamp_ns=demo[0].time_ns + 1)
+    for call in (engine.apply, engine.preview):
+        with pytest.raises(ValueError, match="read-only"):
+            call(tick, room)
+    assert not room.view(np.uint8).any()
