@@ -28,7 +28,7 @@ from perpcore.records cimport NONE, Command, Event
 from perpcore.session cimport set_funding, settle
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, core_mark, core_rollback, edit_unit, event,
-    forget_touched,
+    forget_dirty, forget_touched,
 )
 from perpcore.thresholds cimport refile_unit
 from perpcore.triggers cimport fire, new_conditional, next_reached
@@ -256,8 +256,7 @@ cdef inline void refuse(Core* e, const Command* c, int code, const Answer* a) no
 cdef inline void begin(Core* e) noexcept nogil:
     """Nobody is touched, nothing is to be filed."""
     forget_touched(e)
-    e.dirty_count = 0
-    e.command_epoch += 1
+    forget_dirty(e)
 
 
 cdef inline void ahead_of_filing(Core* e, uint32_t n) noexcept nogil:

@@ -416,8 +416,7 @@ cdef inline void core_rollback(Core* e, uint64_t mark, uint64_t event_count) noe
     undo_rollback_to(&e.undo, mark)
     e.event_count = event_count
     forget_touched(e)
-    e.dirty_count = 0
-    e.command_epoch += 1
+    forget_dirty(e)
 
 
 cdef inline void core_commit(Core* e) noexcept nogil:
@@ -428,8 +427,25 @@ cdef inline void core_commit(Core* e) noexcept nogil:
 
 cdef inline void forget_touched(Core* e) noexcept nogil:
     """A new round: nobody has been touched yet."""
+    cdef uint32_t u
     e.touched_count = 0
     e.epoch += 1
+    # A stamp of four billion rounds ago would pass for one of this round.
+    if rarely(e.epoch == 0):
+        e.epoch = 1
+        for u in range(e.h.unit_top):
+            e.units[u].touched = 0
+
+
+cdef inline void forget_dirty(Core* e) noexcept nogil:
+    """Nothing is to be filed anew yet."""
+    cdef uint32_t u
+    e.dirty_count = 0
+    e.command_epoch += 1
+    if rarely(e.command_epoch == 0):
+        e.command_epoch = 1
+        for u in range(e.h.unit_top):
+            e.units[u].dirty = 0
 
 
 cdef inline void smudge(Core* e, uint32_t u) noexcept nogil:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import shutil
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
+from probes import build_probe
 
 ROOT = Path(__file__).parents[2]
 CYTHON_ROOT = ROOT / "cython"
@@ -19,27 +15,7 @@ CYTHON_ROOT = ROOT / "cython"
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory):
     """The probe module, compiled from the installed rooms as an embedder would compile it."""
-    compiler = shutil.which("g++") or shutil.which("c++")
-    assert compiler is not None, "a C++ compiler is needed: install g++"
-    folder = tmp_path_factory.mktemp("probe")
-    target = folder / f"pricemap_probe{sysconfig.get_config_var('EXT_SUFFIX')}"
-    source = folder / "pricemap_probe.cpp"
-    subprocess.run(
-        [sys.executable, "-m", "cython", "--cplus", "-3", "-X", "cdivision=True",
-         "-I", str(CYTHON_ROOT), "--module-name", "pricemap_probe",
-         str(Path(__file__).with_name("pricemap_probe.pyx")), "-o", str(source)],
-        check=True, cwd=CYTHON_ROOT,
-    )  # fmt: skip
-    subprocess.run(
-        [compiler, "-O1", "-std=gnu++17", "-fno-strict-overflow", "-shared", "-fPIC",
-         f"-I{CYTHON_ROOT / 'perpcore' / 'include'}", f"-I{sysconfig.get_paths()['include']}",
-         str(source), "-o", str(target)],
-        check=True,
-    )  # fmt: skip
-    spec = importlib.util.spec_from_file_location("pricemap_probe", target)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return build_probe("pricemap_probe", tmp_path_factory.mktemp("probe"))
 
 
 @pytest.mark.parametrize(
