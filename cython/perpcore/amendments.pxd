@@ -5,8 +5,8 @@ from libc.string cimport memset
 from perpcore.book cimport book_reduce, pool_find
 from perpcore.codes cimport (
     AMENDED, BELOW_MIN_ORDER_SIZE, CANCEL_AFTER_SET, DONE_DEAD_MAN, DONE_EXPIRED, DONE_USER,
-    INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, INVALID_ORDER_TYPE, LIMIT, OK, SCOPE_ALL,
-    SCOPE_CROSS, SCOPE_ISOLATED,
+    INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, LIMIT, OK, SCOPE_ALL, SCOPE_CROSS,
+    SCOPE_ISOLATED,
 )
 from perpcore.clearing cimport smaller
 from perpcore.int128 cimport add64, mul_div_ceil, sub64
@@ -22,6 +22,7 @@ from perpcore.state cimport (
     core_rollback, edit_cold, event, group_of, is_block, touch, unit_event,
 )
 from perpcore.transfers cimport return_order_cash
+from perpcore.triggers cimport amend_waiting
 
 
 # ---- many orders at once
@@ -199,15 +200,18 @@ cdef inline int requeue(Core* e, uint32_t slot, int64_t price_ticks, int64_t lot
 
 
 cdef inline int amend(Core* e, const Command* c, Answer* a) noexcept nogil:
-    """AMEND: a price, and a total with the filled lots in it; 0 keeps either (O2)."""
+    """AMEND: a price, a total with the filled lots in it, and of an order that waits its trigger; 0
+    keeps each (O2)."""
     cdef uint32_t slot = named_order(e, c)
     cdef int64_t left, price_ticks, lots
     if slot == NONE:
         return INVALID_ORDER_ID
-    if c.price_ticks == 0 and c.qty_lots == 0:
+    if c.price_ticks == 0 and c.qty_lots == 0 and c.trigger_price_ticks == 0:
         return INVALID_ARGUMENT
     if e.cold[slot].is_dormant:
-        return INVALID_ORDER_TYPE
+        return amend_waiting(e, slot, c, a)
+    if c.trigger_price_ticks:
+        return INVALID_ARGUMENT
     left = e.pool.orders[slot].qty_lots
     price_ticks = e.pool.orders[slot].price_side >> 1
     lots = left

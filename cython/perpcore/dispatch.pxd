@@ -75,7 +75,7 @@ cdef inline uint32_t fields_of(int kind) noexcept nogil:
     if kind == CANCEL:
         return F_ACCOUNT | F_ORDER_ID | F_CLIENT_ID
     if kind == AMEND:
-        return F_ACCOUNT | F_ORDER_ID | F_CLIENT_ID | F_PRICE | F_QTY
+        return F_ACCOUNT | F_ORDER_ID | F_CLIENT_ID | F_PRICE | F_QTY | F_TRIGGER
     if kind == CANCEL_ALL:
         return F_ACCOUNT | F_CONTRACT | F_SCOPE
     if kind == CLOSE_POSITION:

@@ -1,4 +1,4 @@
-"""Floor 6.4: conditional orders: dormant until mark, index or last price reach the trigger (O1).
+"""Floor 6.1: conditional orders: dormant until mark, index or last price reach the trigger (O1).
 
 Dormant orders of a contract and a reference are filed by their trigger in a Book of their own: side
 0 fires on a fall, side 1 on a rise, so that the best of each side is the next to fire and looking
@@ -7,23 +7,28 @@ is two compares.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.book cimport book_best, book_has_room, book_head
+from perpcore.book cimport (
+    Book, book_best, book_has_room, book_head, book_insert, book_reduce, book_remove,
+)
 from perpcore.clearing cimport closes
 from perpcore.codes cimport (
-    ACCEPTED, BUY, CANCELLED, CAPACITY, DONE_LINKED, DONE_TRIGGER, EXCEEDS_MAX_ORDERS,
-    INVALID_ISOLATION_ID, INVALID_PRICE, INVALID_TRIGGER, LIMIT, MARKET_HALTED, OK, REDUCE_ONLY,
-    REDUCE_ONLY_REJECTED, STOP_LIMIT, STOP_LOSS, TRIGGERED, TRIGGER_INDEX, TRIGGER_LAST,
+    ACCEPTED, AMENDED, BELOW_MIN_ORDER_SIZE, BLOCK_PENDING, BUY, CANCELLED, CAPACITY, DONE_LINKED,
+    DONE_TRIGGER, EXCEEDS_MAX_BLOCKS, EXCEEDS_MAX_ORDERS, INVALID_PRICE, INVALID_TRIGGER, LIMIT,
+    MARKET_HALTED, OK, REDUCE_ONLY, REDUCE_ONLY_REJECTED, STOP_LIMIT, STOP_LOSS, TRIGGERED,
+    TRIGGER_INDEX, TRIGGER_LAST,
 )
+from perpcore.eligibility cimport eligibility_code
 from perpcore.memory cimport lowest_bit
 from perpcore.orders cimport (
-    Answer, Draft, basic_code, check_and_enter, form_code, held_lots, link_code, open_code,
-    price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired, unit_code,
+    Answer, Draft, basic_code, check_and_enter, form_code, held_lots, link_code, open_block,
+    open_code, price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired,
+    unit_code,
 )
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport cut_link, end_one, order_close
+from perpcore.reserves cimport book_of, cut_link, end_one, order_close
 from perpcore.state cimport (
-    REFERENCES, Core, Dormant, Leg, Market, OrderCold, has_room, is_block, leg_take, main_of,
-    touch, unit_event,
+    REFERENCES, Core, Dormant, Leg, Market, OrderCold, core_commit, core_mark, core_rollback,
+    has_room, is_block, leg_take, main_of, touch, touch_orders, unit_event,
 )
 
 
@@ -48,8 +53,8 @@ cdef inline bint is_reached(const Market* m, int reference, bint on_rise,
 
 # ---- acceptance ---------------------------------------------------------------------------------
 
-cdef inline int waiting_code(Core* e, const Command* c, Draft* d, Answer* a) noexcept nogil:
-    """Steps 2 to 8 without the bands, which are the fired order's; then 229, 318 and 50001."""
+cdef inline int waiting_form_code(Core* e, const Draft* d, Answer* a) noexcept nogil:
+    """Steps 2 to 5, with 308 of the trigger; the bands are the fired order's."""
     cdef Market* m = &e.markets[d.contract]
     cdef int code = size_code(e, d, a)
     if code == OK:
@@ -59,31 +64,54 @@ cdef inline int waiting_code(Core* e, const Command* c, Draft* d, Answer* a) noe
     if d.trigger_ticks < 1 or d.trigger_ticks > m.terms.terms.max_price_ticks:
         a.price_ticks = 1 if d.trigger_ticks < 1 else m.terms.terms.max_price_ticks
         return INVALID_PRICE
-    code = open_code(e, d)
-    if code == OK and d.isolated and c.isolation_id == 0:
-        code = INVALID_ISOLATION_ID
-    if code == OK:
-        code = unit_code(e, c, d)
-    if code == OK:
-        code = link_code(e, d)
-    if code:
-        return code
+    return open_code(e, d)
+
+
+cdef inline int new_block_code(Core* e, const Draft* d) noexcept nogil:
+    """Step 10 and 614 of a block that is made for a conditional order: no money moves yet (I1)."""
+    cdef int code = eligibility_code(e, d.account, d.contract, True, d.leverage, 0)
+    if code == OK and e.accounts[d.account].block_count >= e.terms.max_blocks_per_account:
+        code = EXCEEDS_MAX_BLOCKS
+    return code
+
+
+cdef inline int waiting_place_code(Core* e, const Draft* d) noexcept nogil:
+    """Step 8, what a new block asks, then 229, 318 and 50001."""
+    cdef Market* m = &e.markets[d.contract]
+    cdef int code = OK
     if d.exec_flags & REDUCE_ONLY and not closes(held_lots(e, d.leg), d.side):
         return REDUCE_ONLY_REJECTED
+    if d.unit == NONE:
+        code = new_block_code(e, d)
+    if code:
+        return code
     if is_reached(m, d.reference, d.fires_on_rise, d.trigger_ticks):
         return INVALID_TRIGGER
     if e.accounts[d.account].order_count >= e.terms.max_orders_per_account:
         return EXCEEDS_MAX_ORDERS
-    if (not has_room(e, 0, d.leg == NONE, 1)
+    if (not has_room(e, d.unit == NONE, d.leg == NONE, 1)
             or not book_has_room(&m.triggers[d.reference], d.fires_on_rise, d.trigger_ticks)):
         return CAPACITY
     return OK
+
+
+cdef inline int waiting_code(Core* e, const Command* c, Draft* d, Answer* a) noexcept nogil:
+    """All checks of a conditional order that is new."""
+    cdef int code = waiting_form_code(e, d, a)
+    if code == OK:
+        code = unit_code(e, c, d)
+    if code == OK:
+        code = link_code(e, d)
+    if code == OK:
+        code = waiting_place_code(e, d)
+    return code
 
 
 cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept nogil:
     """NEW_ORDER of a conditional type: it holds no reserve until it fires."""
     cdef Draft d
     cdef Event* ev
+    cdef bint is_new
     cdef int code = form_code(e, c)
     if code:
         return code
@@ -96,15 +124,93 @@ cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept n
     code = waiting_code(e, c, &d, a)
     if code:
         return code
-    if d.leg == NONE:
+    is_new = d.unit == NONE
+    if is_new:
+        open_block(e, &d)
+    elif d.leg == NONE:
         d.leg = leg_take(e, d.unit, d.contract)
     d.leverage = 0
     ev = unit_event(e, ACCEPTED, d.unit, d.contract)
     ev.order_id = d.order_id
     ev.price_ticks = d.price_ticks
     ev.qty_lots = d.qty_lots
+    if is_new:
+        unit_event(e, BLOCK_PENDING, d.unit, d.contract)
     put_in_book(e, record_order(e, &d))
     tie(e, &d)
+    return OK
+
+
+# ---- amending -----------------------------------------------------------------------------------
+
+cdef inline void announce_waiting(Core* e, uint32_t slot) noexcept nogil:
+    """AMENDED of a dormant order says its trigger beside its limit."""
+    cdef Leg* leg = &e.legs[e.cold[slot].leg]
+    cdef Event* ev = unit_event(e, AMENDED, leg.unit, leg.contract)
+    ev.order_id = e.pool.orders[slot].order_id
+    ev.price_ticks = e.dormant[slot].price_ticks
+    ev.qty_lots = e.pool.orders[slot].qty_lots
+    ev.balance_units = e.pool.orders[slot].price_side >> 1
+
+
+cdef inline void take_turn_by_id(Core* e, uint32_t slot) noexcept nogil:
+    """Orders with one trigger fire by id: younger ones that came before go behind the amended."""
+    cdef Book* book = book_of(e, slot)
+    cdef uint32_t other = book_head(book, e.pool.orders[slot].price_side & 1,
+                                    e.pool.orders[slot].price_side >> 1), after
+    while other != slot:
+        after = e.pool.orders[other].next
+        if e.pool.orders[other].order_id > e.pool.orders[slot].order_id:
+            book_remove(book, &e.pool, other, &e.undo)
+            book_insert(book, &e.pool, other, &e.undo)
+        other = after
+
+
+cdef inline int refile_waiting(Core* e, uint32_t slot, Draft* d, Answer* a) noexcept nogil:
+    """Cancel and new in one step, under the same id; refused, the old order stays untouched."""
+    cdef uint64_t event_count = e.event_count, mark = core_mark(e)
+    cdef int code
+    if e.cold[slot].linked != NONE:
+        d.linked_id = e.pool.orders[e.cold[slot].linked].order_id
+    cut_link(e, slot)
+    order_close(e, slot)
+    code = waiting_form_code(e, d, a)
+    if code == OK:
+        code = waiting_place_code(e, d)
+    if code:
+        core_rollback(e, mark, event_count)
+    else:
+        slot = record_order(e, d)
+        announce_waiting(e, slot)
+        put_in_book(e, slot)
+        take_turn_by_id(e, slot)
+        tie(e, d)
+    core_commit(e)
+    return code
+
+
+cdef inline int amend_waiting(Core* e, uint32_t slot, const Command* c, Answer* a) noexcept nogil:
+    """AMEND of a dormant order: lots, limit and trigger; 0 keeps each (O2)."""
+    cdef Draft d = woken_draft(e, slot)
+    cdef int64_t lots = d.qty_lots
+    d.trigger_type = e.dormant[slot].order_type
+    d.reference = e.dormant[slot].reference
+    d.fires_on_rise = e.pool.orders[slot].price_side & 1
+    d.trigger_ticks = e.pool.orders[slot].price_side >> 1
+    d.leverage = 0
+    if c.qty_lots:
+        d.qty_lots = c.qty_lots
+    if (d.qty_lots < 1 or d.qty_lots >= lots
+            or (c.price_ticks and c.price_ticks != d.price_ticks)
+            or (c.trigger_price_ticks and c.trigger_price_ticks != d.trigger_ticks)):
+        d.price_ticks = c.price_ticks if c.price_ticks else d.price_ticks
+        d.trigger_ticks = c.trigger_price_ticks if c.trigger_price_ticks else d.trigger_ticks
+        return refile_waiting(e, slot, &d, a)
+    if size_code(e, &d, a):
+        return BELOW_MIN_ORDER_SIZE
+    book_reduce(book_of(e, slot), &e.pool, slot, lots - d.qty_lots, &e.undo)
+    announce_waiting(e, slot)
+    touch_orders(e, d.unit)
     return OK
 
 

@@ -290,18 +290,23 @@ class Account:
         orig_client_oid: int | None = None,
         new_price: Number | None = None,
         new_quantity: Number | None = None,
+        new_ref_price: Number | None = None,
         timestamp_ns: int | None = None,
     ) -> OrderResult:
         """Change a live order's price (USD) or total quantity (base units, filled part included).
 
         Less quantity alone keeps its place in the queue; anything else goes to the end of its
-        level, or takes, as a new order would (SPEC O2). Name it by `order_id`, or by
-        `orig_client_oid`. Returns an OrderResult whose quantity is what was left to fill.
+        level, or takes, as a new order would (SPEC O2). `new_ref_price` (USD): the trigger of an
+        order that still waits for it. Name the order by `order_id`, or by `orig_client_oid`.
+        Returns an OrderResult whose quantity is what was left to fill.
         Raises Rejected: 212 when it is not live, 213 when the total is not above what is filled,
-        and what create_order raises; the order then stays as it was.
+        40001 for a trigger of an order that waits for none, and what create_order raises; the
+        order then stays as it was.
         """
         return self._core.send_order(
-            self._amend(order_id, orig_client_oid, new_price, new_quantity, timestamp_ns)
+            self._amend(
+                order_id, orig_client_oid, new_price, new_quantity, new_ref_price, timestamp_ns
+            )
         )
 
     def preview_amend_order(
@@ -311,11 +316,14 @@ class Account:
         orig_client_oid: int | None = None,
         new_price: Number | None = None,
         new_quantity: Number | None = None,
+        new_ref_price: Number | None = None,
         timestamp_ns: int | None = None,
     ) -> Preview:
         """What `amend_order` with the same arguments would do; nothing changes (SPEC X1)."""
         return self._core.preview(
-            self._amend(order_id, orig_client_oid, new_price, new_quantity, timestamp_ns)
+            self._amend(
+                order_id, orig_client_oid, new_price, new_quantity, new_ref_price, timestamp_ns
+            )
         )
 
     def _amend(
@@ -324,10 +332,11 @@ class Account:
         orig_client_oid: int | None,
         new_price: Number | None,
         new_quantity: Number | None,
+        new_ref_price: Number | None,
         timestamp_ns: int | None,
     ) -> NDArray[np.void]:
-        if new_price is None and new_quantity is None:
-            raise ValueError("nothing to amend: give new_price, new_quantity or both")
+        if new_price is None and new_quantity is None and new_ref_price is None:
+            raise ValueError("nothing to amend: give new_price, new_quantity or new_ref_price")
         live = self._find(order_id, orig_client_oid)
         contract = self._core.contracts[live["contract"]]
         return commands.amend(
@@ -336,6 +345,10 @@ class Account:
             order_id=live["order_id"],
             price_ticks=0 if new_price is None else price_ticks(contract, new_price, "new_price"),
             qty_lots=0 if new_quantity is None else qty_lots(contract, new_quantity),
+            trigger_price_ticks=(
+                0 if new_ref_price is None
+                else price_ticks(contract, new_ref_price, "new_ref_price")
+            ),
         )
 
     def _find(self, order_id: int | None, client_oid: int | None) -> dict[str, Any]:

@@ -260,6 +260,7 @@ def conditional(
     exec_inst: str | int | Iterable[str] | None = None,
     client_order_id: Ints = 0,
     isolation_id: Ints = 0,
+    leverage: Ints = 0,
     expiry_ns: Ints = 0,
     stp: Any = 0,
     linked_order_id: Ints = 0,
@@ -270,7 +271,7 @@ def conditional(
     type: "STOP_LOSS" | "TAKE_PROFIT" become MARKET; "STOP_LIMIT" | "TAKE_PROFIT_LIMIT" become LIMIT
     at `price_ticks`. reference: "MARK_PRICE" | "INDEX_PRICE" | "LAST_PRICE". A stop buys on a rise
     and sells on a fall, a take-profit the other way round. It holds no reserve until it fires.
-    time_in_force, exec_inst, linked_order_id: as of `limit`; an isolated one names its block.
+    time_in_force, exec_inst, isolation_id, leverage, linked_order_id: as of `limit`.
     """
     return build(
         Kind.NEW_ORDER, timestamp_ns=timestamp_ns, account=account, contract=contract,
@@ -279,8 +280,8 @@ def conditional(
         scope=_words(reference, REFERENCES, "reference"), price_ticks=price_ticks,
         qty_lots=qty_lots, time_in_force=_words(time_in_force, TIMES_IN_FORCE, "time_in_force"),
         exec_flags=exec_flags(exec_inst), client_order_id=client_order_id,
-        isolation_id=isolation_id, expiry_ns=expiry_ns, stp=_words(stp, SELF_TRADES, "stp"),
-        order_id=linked_order_id, caller_tag=caller_tag,
+        isolation_id=isolation_id, leverage=leverage, expiry_ns=expiry_ns,
+        stp=_words(stp, SELF_TRADES, "stp"), order_id=linked_order_id, caller_tag=caller_tag,
     )
 
 
@@ -297,13 +298,16 @@ def cancel(
 
 def amend(
     *, account: Ints, timestamp_ns: Ints, order_id: Ints = 0, client_order_id: Ints = 0,
-    price_ticks: Ints = 0, qty_lots: Ints = 0, caller_tag: Ints = 0,
+    price_ticks: Ints = 0, qty_lots: Ints = 0, trigger_price_ticks: Ints = 0, caller_tag: Ints = 0,
 ) -> Commands:
-    """AMEND an order: new price and new TOTAL lots, filled ones included; 0 keeps (SPEC O2)."""
+    """AMEND an order: new price and new TOTAL lots, filled ones included; 0 keeps (SPEC O2).
+
+    trigger_price_ticks: of an order that still waits for its trigger.
+    """
     return build(
         Kind.AMEND, timestamp_ns=timestamp_ns, account=account, order_id=order_id,
         client_order_id=client_order_id, price_ticks=price_ticks, qty_lots=qty_lots,
-        caller_tag=caller_tag,
+        trigger_price_ticks=trigger_price_ticks, caller_tag=caller_tag,
     )
 
 

@@ -174,6 +174,7 @@ class Context:
 
 
 Sentence = Callable[[Context], str]
+_BECOME_MARKET = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
 _C = Code
 
 #: Codes whose needed and available are money, whose nearest is a price, whose nearest is a size.
@@ -256,8 +257,16 @@ def _order_id(c: Context) -> str:
 
 
 def _price(c: Context) -> str:
-    if c["order_type"] == OrderType.MARKET:
-        return "a MARKET order takes no price: leave it out, or give type LIMIT"
+    nearest = int(c.event["price_ticks"])
+    if not nearest:
+        return "an order that is, or becomes, MARKET takes no price: leave it out, or give LIMIT"
+    off = c["price_ticks"] > nearest if nearest > 1 else c["price_ticks"] < 1
+    if c["trigger_price_ticks"] and (not off or c["order_type"] in _BECOME_MARKET):
+        trigger = c.ticks(c["trigger_price_ticks"])
+        return (
+            f"trigger {trigger} USD is outside {c.symbol}'s range: nearest valid price "
+            f"{c.nearest_price}"
+        )
     return (
         f"price {c.price} USD is outside {c.symbol}'s range: nearest valid price {c.nearest_price}"
     )
@@ -296,9 +305,7 @@ SENTENCES: dict[Code, Sentence] = {
     _C.INVALID_CURRENCY: lambda c: "the currency is not USD or USDC here: give USD or USDC",
     _C.INVALID_SIDE: lambda c: f"side {c['side']} is not BUY (1) or SELL (2): give one of them",
     _C.INVALID_ORDER_TYPE: lambda c: (
-        "an order that waits for its trigger is not amended: cancel it and send another"
-        if c["kind"] == Kind.AMEND
-        else f"order type {c['order_type']} is not one of LIMIT (1), MARKET (2), STOP_LOSS (3), "
+        f"order type {c['order_type']} is not one of LIMIT (1), MARKET (2), STOP_LOSS (3), "
         "STOP_LIMIT (4), TAKE_PROFIT (5), TAKE_PROFIT_LIMIT (6): give one of them"
     ),
     _C.INVALID_TIME_IN_FORCE: lambda c: (

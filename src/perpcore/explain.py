@@ -127,10 +127,11 @@ def _mark(core: Core, event: np.void) -> str:
 
 
 def _order(core: Core, event: np.void) -> str:
-    return (
-        f"order {int(event['order_id'])}: {_size(core, event)} at {_price(core, event)}, "
-        f"reserve {_usd(event['amount_units'])}"
-    )
+    order = f"order {int(event['order_id'])}: {_size(core, event)} at {_price(core, event)}"
+    if event["balance_units"]:  # amended while it waits
+        grid = core.contracts[int(event["contract"])].grid
+        return f"{order}, waits for {plain(grid.price(int(event['balance_units'])))}"
+    return f"{order}, reserve {_usd(event['amount_units'])}"
 
 
 def _fill(core: Core, event: np.void) -> str:

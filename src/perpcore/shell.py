@@ -285,7 +285,10 @@ class Core:
             contract=self.contracts[number],
             side=side,
             client_order_id=int(live["client_order_id"] if live else row["client_order_id"]),
-            order_type=int(OrderType.LIMIT if amends else row["order_type"]),
+            order_type=int(
+                (live["trigger_type"] if live else 0) or OrderType.LIMIT
+                if amends else row["order_type"]
+            ),
             time_in_force=int(row["time_in_force"]),
         )
 

@@ -134,9 +134,9 @@ def reduce_only_market(w: World) -> None:
     w.bid()
 
 
-def amended_while_it_waits(w: World) -> None:
+def amended_while_it_waits(w: World, **changes: Any) -> None:
     stop = w.ann.create_order(BTC, "BUY", 1, type="STOP_LOSS", ref_price=61_000)
-    w.ann.amend_order(stop.order_id, new_quantity=2)
+    w.ann.amend_order(stop.order_id, **changes)
 
 
 def halted(w: World) -> None:
@@ -207,7 +207,11 @@ PROVOKED: list[tuple[int, Callable[[World], Any], list[str]]] = [
     (229, lambda w: w.ann.create_order(BTC, "BUY", 1, type="STOP_LOSS", ref_price=60_000),
      ["reached already", "ref_price"]),
     (212, lambda w: w.bid(linked_order_id=99), ["linked_order_id 99", "unit"]),
-    (218, amended_while_it_waits, ["waits for its trigger", "cancel it"]),
+    (308, lambda w: amended_while_it_waits(w, new_price=61_000), ["takes no price"]),
+    (308, lambda w: amended_while_it_waits(w, new_ref_price=1_000_001),
+     ["trigger 1000001 USD", "1000000"]),
+    (229, lambda w: amended_while_it_waits(w, new_ref_price=60_000), ["reached already"]),
+    (40001, lambda w: w.ann.amend_order(w.bid().order_id, new_ref_price=61_000), ["not use"]),
     (619, no_margin_on_reduction, ["add_margin"]),
     (201, lambda w: w.ann.close_position(BTC), ["no position"]),
     (202, suspended, ["suspended", "Admin.eligibility"]),

@@ -25,7 +25,7 @@ FLOORS = {
     "state": 3, "eligibility": 4,
     "standing": 3.5, "posting": 4, "thresholds": 4.2, "transfers": 4.4, "reserves": 4.6,
     "clearing": 5,
-    "orders": 6, "accounts": 6.2, "amendments": 6.2, "blocks": 6.2, "fund": 6.2, "triggers": 6.4,
+    "orders": 6, "triggers": 6.1, "accounts": 6.2, "amendments": 6.2, "blocks": 6.2, "fund": 6.2,
     "adl": 6.6,
     "liquidation": 7,
     "session": 8, "administration": 8,
