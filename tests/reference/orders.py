@@ -12,7 +12,7 @@ from .matching import BOTH_END, OrderTaker, walk
 from .posting import fund_orders, return_order_cash
 from .records import Command
 from .reserves import add_order, end_order, end_orders, remove_order, shorten_reserve
-from .state import Leg, Market, Order, Refused, State, Unit
+from .state import Leg, Market, Order, Refused, State, Unit, fires_on_rise
 from .units import NO_CONTRACT, ceil_of, wrap64
 
 # At the largest marks an account's notional stays below this: sums over its legs always fit (U2).
@@ -70,6 +70,10 @@ class Ticket:
     @property
     def is_isolated(self) -> bool:
         return bool(self.exec_flags & Exec.ISOLATED_MARGIN)
+
+    @property
+    def rises(self) -> bool:
+        return fires_on_rise(self.trigger_type, self.side)
 
     @property
     def may_rest(self) -> bool:
@@ -177,15 +181,16 @@ def cancel_all(state: State, c: Command) -> None:
 def amend(state: State, c: Command) -> None:
     """O2: less quantity keeps the place in the queue, anything else goes to its end."""
     order = live_order(state, c)
-    if c.price_ticks == 0 and c.qty_lots == 0:
+    is_empty = not (c.price_ticks or c.qty_lots or c.trigger_price_ticks)
+    if is_empty or (c.trigger_price_ticks and not order.trigger_type):
         raise Refused(Code.INVALID_ARGUMENT)
-    if order.trigger_type:
-        raise Refused(Code.INVALID_ORDER_TYPE)
     total_now = order.filled + order.left
     price, total = c.price_ticks or order.price, c.qty_lots or total_now
     if total <= order.filled:
         raise Refused(Code.INVALID_ORDER_QTY, lots=order.filled + 1)
-    if price == order.price and total < total_now:
+    if order.trigger_type:
+        amend_dormant(state, order, price, total, c.trigger_price_ticks or order.trigger_price)
+    elif price == order.price and total < total_now:
         shorten(state, order, total)
     else:
         requeue(state, order, price, total)
@@ -193,9 +198,7 @@ def amend(state: State, c: Command) -> None:
 
 def shorten(state: State, order: Order, total: int) -> None:
     """Reserved lots go first, with their money."""
-    smallest = state.markets[order.contract].terms.terms.min_order_lots
-    if total < smallest:
-        raise Refused(Code.BELOW_MIN_ORDER_SIZE, lots=smallest)
+    check_smallest(state, order, total)
     unit, fewer = state.unit_of(order), order.filled + order.left - total
     freed = shorten_reserve(state, order, min(fewer, order.reserved))
     order.left -= fewer
@@ -203,6 +206,31 @@ def shorten(state: State, order: Order, total: int) -> None:
     emit_amended(state, order)
     if unit.is_block:
         return_order_cash(state, unit, freed, order.order_id)
+
+
+def check_smallest(state: State, order: Order, total: int) -> None:
+    smallest = state.markets[order.contract].terms.terms.min_order_lots
+    if total < smallest:
+        raise Refused(Code.BELOW_MIN_ORDER_SIZE, lots=smallest)
+
+
+def amend_dormant(state: State, order: Order, price: int, lots: int, trigger: int) -> None:
+    """All checks of its acceptance but for fewer lots; its place among equal triggers is its id."""
+    market, unit = state.markets[order.contract], state.unit_of(order)
+    if (price, trigger) == (order.price, order.trigger_price) and lots < order.left:
+        check_smallest(state, order, lots)
+    else:
+        ticket = Ticket(
+            order.order_id, order.account, order.contract, order.side,
+            BECOMES[order.trigger_type], price, lots, order.time_in_force, order.exec_flags,
+            trigger_type=order.trigger_type, trigger_price=trigger, trigger_by=order.trigger_by)
+        check_dormant(state, market, ticket)
+        check_reduces(unit, ticket)
+        if is_reached(market, ticket):
+            raise Refused(Code.INVALID_TRIGGER)
+    order.price, order.left, order.trigger_price = price, lots, trigger
+    state.touch(unit)
+    emit_amended(state, order)
 
 
 def requeue(state: State, order: Order, price: int, total: int) -> None:
@@ -221,8 +249,10 @@ def requeue(state: State, order: Order, price: int, total: int) -> None:
 
 
 def emit_amended(state: State, order: Order) -> None:
+    """With the money that the order holds; a dormant one holds none, and says its trigger."""
+    amount = order.trigger_price if order.trigger_type else order.reserve
     state.emit_unit(Ev.AMENDED, state.unit_of(order), order.contract, order_id=order.order_id,
-                    price_ticks=order.price, qty_lots=order.left, amount_units=order.reserve)
+                    price_ticks=order.price, qty_lots=order.left, amount_units=amount)
 
 
 # ---- the checks from step 2 on
@@ -248,37 +278,47 @@ def place(state: State, t: Ticket) -> None:
 
 
 def place_dormant(state: State, t: Ticket) -> None:
-    """A conditional order waits outside the book and holds no money; the band waits with it."""
+    """A conditional order waits outside the book and holds no money; the band waits with it.
+
+    One for a block that is still to be made makes it, empty, at the leverage of the command.
+    """
     market = state.markets[t.contract]
+    check_dormant(state, market, t)
+    check_client_id(state, t)
+    unit = find_unit(state, t)
+    check_link(state, unit, t)
+    check_reduces(unit, t)
+    if unit is None:
+        require_eligible(state, t.account, t.contract, isolated=True, leverage=t.leverage)
+        check_blocks(state, t.account)
+    if is_reached(market, t):
+        raise Refused(Code.INVALID_TRIGGER)
+    if len(state.account_orders(t.account)) >= state.venue.max_orders_per_account:
+        raise Refused(Code.EXCEEDS_MAX_ORDERS)
+    has_leg = unit is not None and t.contract in unit.legs
+    state.require_room(units=int(unit is None), legs=int(not has_leg), orders=1)
+    accept(state, market, unit, t, Reservation())
+    link_orders(state, state.orders[t.order_id], t.link)
+
+
+def check_dormant(state: State, market: Market, t: Ticket) -> None:
+    """Steps 2 to 4, the trigger after the price; step 6 comes when it fires."""
     check_size(market, t)
     check_price(market, t)
     largest = market.terms.terms.max_price_ticks
     if not 1 <= t.trigger_price <= largest:
         raise Refused(Code.INVALID_PRICE, price=min(max(t.trigger_price, 1), largest))
     check_market(state, market, t)
-    check_client_id(state, t)
-    if t.is_isolated and not t.isolation_id:
-        raise Refused(Code.INVALID_ISOLATION_ID)
-    unit = find_unit(state, t)
-    assert unit is not None
-    check_link(state, unit, t)
-    leg = unit.legs.get(t.contract)
+
+
+def check_reduces(unit: Unit | None, t: Ticket) -> None:
+    """Step 8: a REDUCE_ONLY order needs a position of its own unit to reduce."""
+    leg = unit.legs.get(t.contract) if unit else None
     if t.exec_flags & Exec.REDUCE_ONLY and (leg is None or leg.qty * t.sign >= 0):
         raise Refused(Code.REDUCE_ONLY_REJECTED)
-    t.leverage = 0
-    order = make_order(state, market, unit, t, Reservation())
-    if is_reached(market, order):
-        raise Refused(Code.INVALID_TRIGGER)
-    if len(state.account_orders(t.account)) >= state.venue.max_orders_per_account:
-        raise Refused(Code.EXCEEDS_MAX_ORDERS)
-    state.require_room(legs=int(leg is None), orders=1)
-    state.leg(unit, t.contract)
-    add_order(state, order)
-    emit_accepted(state, order)
-    link_orders(state, order, t.link)
 
 
-def is_reached(market: Market, order: Order) -> bool:
+def is_reached(market: Market, order: Order | Ticket) -> bool:
     """Whether what a dormant order looks at stands at its trigger or beyond; never if unknown."""
     k = market.terms.k
     now = (market.mark, market.index, market.last_price * k)[order.trigger_by]
@@ -461,8 +501,8 @@ def check_risk(state: State, market: Market, unit: Unit | None, t: Ticket,
     main = state.main(t.account)
     if not t.is_isolated and not meets_initial(state, main):
         raise Refused(Code.ACCOUNT_IN_MARGIN_CALL)
-    if unit is None and len(state.accounts[t.account].blocks) >= state.venue.max_blocks_per_account:
-        raise Refused(Code.EXCEEDS_MAX_BLOCKS)
+    if unit is None:
+        check_blocks(state, t.account)
     check_limits(state, market, unit, t, r.lots)
     now = amounts(state, main)
     if t.is_isolated:
@@ -477,6 +517,12 @@ def check_risk(state: State, market: Market, unit: Unit | None, t: Ticket,
     more = max(held.values()) - before
     if now.free < more:
         raise Refused(Code.INSUFFICIENT_BALANCE, more, now.free)
+
+
+def check_blocks(state: State, account: int) -> None:
+    """Step 12: one block more than the account may have."""
+    if len(state.accounts[account].blocks) >= state.venue.max_blocks_per_account:
+        raise Refused(Code.EXCEEDS_MAX_BLOCKS)
 
 
 def exposure(state: State, unit: Unit, leg: Leg, side: int) -> int:
@@ -546,7 +592,8 @@ def make_order(state: State, market: Market, unit: Unit, t: Ticket, r: Reservati
         state.journal, order_id=t.order_id, account=t.account, isolation_id=unit.isolation_id,
         contract=t.contract, side=t.side, price=t.price, left=t.lots, filled=t.filled,
         client_order_id=t.client_order_id, time_in_force=t.time_in_force,
-        exec_flags=t.exec_flags, stp=t.stp, expiry_ns=t.expiry_ns, leverage=t.leverage,
+        exec_flags=t.exec_flags, stp=t.stp, expiry_ns=t.expiry_ns,
+        leverage=0 if t.trigger_type else t.leverage,
         accept_mark=market.mark, size=r.size, reserved_total=r.lots, reserved_used=0,
         reserve=t.explicit or r.need, extra=r.extra, explicit=int(t.explicit > 0), resting=False,
         link=0, trigger_type=t.trigger_type, trigger_price=t.trigger_price,

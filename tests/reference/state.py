@@ -208,13 +208,17 @@ class Order(Recorded):
 
     @property
     def rises(self) -> bool:
-        """A dormant order fires on a rise of its reference, or on a fall."""
-        is_stop = self.trigger_type in (OrderType.STOP_LOSS, OrderType.STOP_LIMIT)
-        return is_stop == (self.side == Side.BUY)
+        return fires_on_rise(self.trigger_type, self.side)
 
     @property
     def sign(self) -> int:
         return 1 if self.side == Side.BUY else -1
+
+
+def fires_on_rise(trigger_type: int, side: int) -> bool:
+    """Whether a dormant order waits for its reference to rise, or to fall."""
+    is_stop = trigger_type in (OrderType.STOP_LOSS, OrderType.STOP_LIMIT)
+    return is_stop == (side == Side.BUY)
 
 
 class Account(Recorded):

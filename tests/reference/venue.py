@@ -47,7 +47,9 @@ USED: dict[int, set[str]] = {
         "price_ticks", "qty_lots", "client_order_id", "isolation_id", "leverage", "expiry_ns",
         "isolated_margin_units", "order_id"},
     Kind.CANCEL: {"account", "order_id", "client_order_id"},
-    Kind.AMEND: {"account", "order_id", "client_order_id", "price_ticks", "qty_lots"},
+    Kind.AMEND: {
+        "account", "order_id", "client_order_id", "price_ticks", "qty_lots",
+        "trigger_price_ticks"},
     Kind.CANCEL_ALL: {"account", "contract", "scope"},
     Kind.CLOSE_POSITION: {
         "account", "contract", "order_type", "exec_flags", "price_ticks", "qty_lots",

@@ -225,6 +225,8 @@ NO_AMOUNT = Breach(Code.INVALID_ARGUMENT, "no amount", {"amount_units": 0})
 NO_ACCOUNT = Breach(Code.INVALID_ACCOUNT, "account", {"account": 77})
 NO_CONTRACT = Breach(Code.INVALID_INSTRUMENT, "contract", {"contract": 77})
 STRUCTURE = (UNKNOWN, LATE, UNUSED)
+#: The same of a command to which a trigger belongs.
+WITH_TRIGGER = (UNKNOWN, LATE, replace(UNUSED, fields={"amount_units": 1}))
 ADMIN = (UNKNOWN, NOT_ADMIN, LATE, UNUSED)
 HALTED = Breach(Code.MARKET_NOT_OPEN, "halted", setup=state_of(SOL, MarketState.HALTED), late=8,
                 uses=("market",))
@@ -248,6 +250,7 @@ POOR = Breach(Code.INSUFFICIENT_BALANCE, "money", setup=withdraw_all, late=3, ri
               uses=("usd",))
 CROWDED = Breach(Code.EXCEEDS_MAX_ORDERS, "orders", setup=twenty_orders, late=1,
                  uses=("time_in_force", "orders"))
+REACHED = Breach(Code.INVALID_TRIGGER, "reached", {"trigger_price_ticks": 10_000})
 FULL = Breach(Code.CAPACITY, "no record", setup=fill_the_venue, late=4)
 
 # ---- new orders
@@ -346,8 +349,9 @@ CANCEL = Table("cancel", Kind.CANCEL, {"account": ALICE, "client_order_id": 5},
 CANCEL_ALL = Table("cancel all", Kind.CANCEL_ALL, {"account": ALICE, "contract": SOL}, (
     *STRUCTURE, Breach(Code.INVALID_ARGUMENT, "scope", {"scope": 3}), NO_ACCOUNT, NO_CONTRACT))
 AMEND = Table("amend", Kind.AMEND, {"account": ALICE, "client_order_id": 5, "qty_lots": 150}, (
-    *STRUCTURE, NO_ACCOUNT, NO_ORDER,
+    *WITH_TRIGGER, NO_ACCOUNT, NO_ORDER,
     Breach(Code.INVALID_ARGUMENT, "nothing to change", {"qty_lots": 0}, uses=("price_ticks",)),
+    Breach(Code.INVALID_ARGUMENT, "a trigger", {"trigger_price_ticks": 9_000}),
     Breach(Code.INVALID_ORDER_QTY, "filled already", {"qty_lots": 20},
            lambda world: world.sell(MAKER, 20, 9_900, SOL)),
     Breach(Code.BELOW_MIN_ORDER_SIZE, "small", {"qty_lots": 9}),
@@ -474,19 +478,51 @@ TICK = Table("tick", Kind.TICK, {}, ADMIN)
 STOP = Table("stop", Kind.NEW_ORDER, {
     "account": ALICE, "contract": SOL, "side": Side.SELL, "order_type": OrderType.STOP_LOSS,
     "qty_lots": 50, "trigger_price_ticks": 9_500}, (
-    *(replace(breach, fields={"amount_units": 1}) if breach.word == "unused field" else breach
-      for breach in STRUCTURE), NO_ACCOUNT, NO_CONTRACT,
+    *WITH_TRIGGER, NO_ACCOUNT, NO_CONTRACT,
     Breach(Code.INVALID_SIDE, "side", {"side": 3}),
     Breach(Code.INVALID_ORDER_QTY, "no lots", {"qty_lots": 0}),
     Breach(Code.INVALID_PRICE, "trigger", {"trigger_price_ticks": 1_000_001}),
     HALTED, STALE,
-    Breach(Code.INVALID_TRIGGER, "reached", {"trigger_price_ticks": 10_000})))
+    REACHED))
+#: A new block: standing and blocks are looked at now, money and limits when it fires.
+STOP_BLOCK = Table("stop for a new block", Kind.NEW_ORDER, {**STOP.base, **isolated(10)}, (
+    *WITH_TRIGGER, NO_ACCOUNT, NO_CONTRACT,
+    Breach(Code.INVALID_ARGUMENT, "money", {"isolated_margin_units": 1}),
+    Breach(Code.INVALID_PRICE, "trigger", {"trigger_price_ticks": 1_000_001}),
+    HALTED, STALE, NO_BLOCK,
+    Breach(Code.BLOCK_EXISTS, "block exists", setup=sol_block(10), uses=("isolation_id",)),
+    Breach(Code.INVALID_LEVERAGE, "leverage", {"leverage": 11}),
+    NOTHING_TO_REDUCE, *PERSON, NO_ISOLATED, LOW_LEVERAGE, REDUCE_MARKET,
+    Breach(Code.EXCEEDS_MAX_BLOCKS, "three blocks", setup=three_blocks, risky=True,
+           uses=("isolation_id",)),
+    REACHED, CROWDED, FULL))
+
+
+def wait_with_five(world: World) -> None:
+    """A stop of 100 SOL lots at 95 with the client order id 5."""
+    assert world.do(Kind.NEW_ORDER, **{**STOP.base, "qty_lots": 100, "client_order_id": 5,
+                                       "order_type": OrderType.STOP_LIMIT,
+                                       "price_ticks": 9_400}).code == 0
+
+
+AMEND_STOP = Table("amend of a stop", Kind.AMEND, {
+    "account": ALICE, "client_order_id": 5, "qty_lots": 150, "trigger_price_ticks": 9_600}, (
+    *WITH_TRIGGER, NO_ACCOUNT, NO_ORDER,
+    Breach(Code.INVALID_ARGUMENT, "nothing to change", {"qty_lots": 0, "trigger_price_ticks": 0},
+           uses=("price_ticks",)),
+    Breach(Code.INVALID_ORDER_QTY, "no lots", {"qty_lots": -1}),
+    Breach(Code.BELOW_MIN_ORDER_SIZE, "small", {"qty_lots": 9}),
+    Breach(Code.EXCEEDS_MAX_ORDER_SIZE, "large", {"qty_lots": 1_001}),
+    Breach(Code.INVALID_PRICE, "price", {"price_ticks": 1_000_001}),
+    Breach(Code.INVALID_PRICE, "trigger", {"trigger_price_ticks": -1}),
+    HALTED, STALE, REACHED), wait_with_five)
 CANCEL_AFTER = Table("cancel all after", Kind.CANCEL_ALL_AFTER, {
     "account": ALICE, "expiry_ns": 10**18}, (*STRUCTURE, NO_ACCOUNT))
 
-TABLES = (CROSS, NEW_BLOCK, ADD, STOP, CANCEL, CANCEL_AFTER, AMEND, CANCEL_ALL, CLOSE, RUIN,
-          LEVERAGE_UP, LEVERAGE_DOWN, MAIN_DOWN, ADD_MARGIN, REMOVE_MARGIN, WITHDRAW, DEPOSIT,
-          OPEN_ACCOUNT, MARK, INDEX, FUNDING, SETTLE, ELIGIBILITY, MARKET_STATE, TOP_UP, TICK)
+TABLES = (CROSS, NEW_BLOCK, ADD, STOP, STOP_BLOCK, CANCEL, CANCEL_AFTER, AMEND, AMEND_STOP,
+          CANCEL_ALL, CLOSE, RUIN, LEVERAGE_UP, LEVERAGE_DOWN, MAIN_DOWN, ADD_MARGIN,
+          REMOVE_MARGIN, WITHDRAW, DEPOSIT, OPEN_ACCOUNT, MARK, INDEX, FUNDING, SETTLE,
+          ELIGIBILITY, MARKET_STATE, TOP_UP, TICK)
 SINGLES = [(table, breach) for table in TABLES for breach in table.breaches]
 PAIRS = [(table, first, second) for table in TABLES
          for n, first in enumerate(table.breaches)
