@@ -82,7 +82,8 @@ class RulebookCommands(ValidCommands):
     def more_boundaries(self) -> tuple[tuple[int, Maker], ...]:
         if not self.world.triggers:
             return ()
-        return ((6, self.edge_trigger), (2, self.edge_many), (2, self.edge_dead_man))
+        return ((6, self.edge_trigger), (2, self.edge_many), (2, self.edge_dead_man),
+                (3, self.edge_amended_trigger))
 
     def trigger_of(self, fields: Fields, away: int | None = None) -> Fields:
         """The order as a conditional one, with a trigger that is not reached yet (mostly)."""
@@ -108,13 +109,10 @@ class RulebookCommands(ValidCommands):
         return fields
 
     def conditional(self) -> list[Fields]:
-        """Of main or of a block that is there, opening or reducing."""
+        """Of main, of a block, or for a new one, opening or reducing."""
         fields = self.pick(((3, self.reduce_order), (2, self.cross_order),
-                            (2, self.isolated_order)))()
-        if not fields or (fields[0]["exec_flags"] & Exec.ISOLATED_MARGIN
-                          and not fields[0].get("isolation_id")):
-            return []
-        return [self.trigger_of(fields[0])]
+                            (3, self.isolated_order)))()
+        return [self.trigger_of(fields[0])] if fields else []
 
     def bracket_of_position(self) -> list[Fields]:
         """A stop loss, and soon a take profit linked with it."""
@@ -198,6 +196,25 @@ class RulebookCommands(ValidCommands):
         if order["trigger_by"] == Scope.TRIGGER_INDEX:
             return [{"kind": Kind.INDEX, "contract": contract, "mark_ticks": max(1, at)}]
         return [self.make_mark(contract, at)]
+
+    def edge_amended_trigger(self) -> list[Fields]:
+        """A trigger moved to its reference, a tick before it or beyond; then the reference
+        comes to it, or a block that had nothing else is looked at."""
+        waiting = [o for o in self.view.orders if o["trigger_type"]]
+        if not waiting:
+            return []
+        order = self.rng.choice(waiting)
+        row = self.view.contracts[order["contract"]]
+        k = self.world.contracts[order["contract"]].marks_per_tick
+        now = (row["mark_ticks"], row["index_ticks"], row["last_price_ticks"] * k)[
+            order["trigger_by"]]
+        fields: Fields = {
+            "kind": Kind.AMEND, "account": order["account"], "order_id": order["order_id"],
+            "trigger_price_ticks": max(1, now // k + self.rng.choice((-1, 0, 1, 2)))}
+        if self.rng.random() < 0.5:
+            fields["qty_lots"] = max(1, order["left"] + self.rng.choice((-1, 0, 1)))
+        self.todo.append(self.edge_trigger)
+        return [fields]
 
     def edge_many(self) -> list[Fields]:
         """More triggers at once than a command may fire, then the mark comes back."""

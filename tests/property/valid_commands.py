@@ -260,6 +260,8 @@ class ValidCommands:
             return []
         fields: Fields = {"kind": Kind.AMEND, "account": order["account"],
                           "order_id": order["order_id"]}
+        if order["trigger_type"]:
+            return [fields | self.change_of_waiting(order)]
         if self.rng.random() < 0.6:
             total = order["left"] + order["filled"]
             fields["qty_lots"] = max(1, self.rng.choice((
@@ -270,6 +272,21 @@ class ValidCommands:
                 self.near_price(order["contract"], order["side"]), order["price"] + 1,
                 order["price"]))
         return [fields]
+
+    def change_of_waiting(self, order: dict[str, Any]) -> Fields:
+        """Some of lots, limit and trigger of a conditional order, mostly a trigger to come."""
+        fields: Fields = {}
+        dice, left, trigger = self.rng.random(), order["left"], order["trigger_price"]
+        if dice < 0.6:
+            fields["qty_lots"] = max(1, self.rng.choice((left - 1, left, left + 1, left // 2)))
+        if dice > 0.4:
+            near = self.view.price(order["contract"])
+            fields["trigger_price_ticks"] = max(1, self.rng.choice((
+                trigger - 1, trigger, trigger + 1, (3 * trigger - near) // 2,
+                (trigger + near) // 2)))
+        if order["price"] and self.rng.random() < 0.3:
+            fields["price_ticks"] = max(1, order["price"] + self.rng.choice((-1, 0, 1)))
+        return fields
 
     def cancel_all(self) -> list[Fields]:
         return self.cancel_all_of(self.rng.choice((*TRADERS, *MAKERS)))

@@ -250,9 +250,9 @@ def requeue(state: State, order: Order, price: int, total: int) -> None:
 
 def emit_amended(state: State, order: Order) -> None:
     """With the money that the order holds; a dormant one holds none, and says its trigger."""
-    amount = order.trigger_price if order.trigger_type else order.reserve
     state.emit_unit(Ev.AMENDED, state.unit_of(order), order.contract, order_id=order.order_id,
-                    price_ticks=order.price, qty_lots=order.left, amount_units=amount)
+                    price_ticks=order.price, qty_lots=order.left, amount_units=order.reserve,
+                    balance_units=order.trigger_price)
 
 
 # ---- the checks from step 2 on

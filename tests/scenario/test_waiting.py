@@ -194,8 +194,8 @@ def test_what_waits_can_be_amended(venue: World, case: Any) -> None:
     _, kind, change, (price, lots, trigger) = case
     stop = wait_for(venue, kind, SELL, 59_000).order_id
     told = venue.amend(ALICE, stop, **change)
-    assert [(e.kind, e.order_id, e.price_ticks, e.qty_lots, e.amount_units) for e in told] == [
-        (Ev.AMENDED, stop, price, lots, trigger)]
+    assert [(e.kind, e.order_id, e.price_ticks, e.qty_lots, e.amount_units, e.balance_units)
+            for e in told] == [(Ev.AMENDED, stop, price, lots, 0, trigger)]
     order = venue.live(stop)
     assert order is not None
     assert (order["price"], order["left"], order["trigger_price"]) == (price, lots, trigger)
