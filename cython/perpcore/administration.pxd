@@ -4,8 +4,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from perpcore.accounts cimport deposit_fits
 from perpcore.amendments cimport end_collected
 from perpcore.codes cimport (
-    DONE_ELIGIBILITY, ELIGIBILITY_SET, INDEXED, INVALID_ARGUMENT, INVALID_CURRENCY, MARKED,
-    MARKET_STATE_SET, NO_CURRENCY, OK, PROFILE_ISOLATED, R_DEPOSIT, USD, USDC,
+    DONE_ELIGIBILITY, ELIGIBILITY_SET, FUND_OF_CONTRACT, INDEXED, INVALID_ARGUMENT,
+    INVALID_CURRENCY, MARKED, MARKET_STATE_SET, NO_CURRENCY, OK, PROFILE_ISOLATED, R_DEPOSIT, USD,
+    USDC,
 )
 from perpcore.eligibility cimport group_allowed, standing_code
 from perpcore.fund cimport work_off
@@ -117,11 +118,12 @@ cdef inline int set_market_state(Core* e, const Command* c) noexcept nogil:
 
 
 cdef inline int top_up_fund(Core* e, const Command* c) noexcept nogil:
-    """A deposit into the insurance fund (S1)."""
-    if c.currency != USD and c.currency != USDC:
+    """A deposit into the insurance fund, or into a contract's own part of it (S1)."""
+    cdef uint32_t contract = c.contract if c.scope == FUND_OF_CONTRACT else <uint32_t>NO_CONTRACT
+    if c.currency != USD and (c.currency != USDC or c.scope == FUND_OF_CONTRACT):
         return INVALID_CURRENCY
     if not deposit_fits(e, c.currency - USD, c.amount_units):
         return INVALID_ARGUMENT
     book_deposit(e, c.currency - USD, c.amount_units)
-    post_fund(e, c.currency - USD, c.amount_units, R_DEPOSIT, NO_CONTRACT)
+    post_fund(e, c.currency - USD, c.amount_units, R_DEPOSIT, contract)
     return OK

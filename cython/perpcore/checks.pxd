@@ -34,6 +34,7 @@ cdef enum Fault:
     INDEX_BROKEN = 12            # a filed leg is not in its bucket
     COUNTS = 13                  # orders, blocks, positions of an account or a contract
     TRIGGER_MISSED = 14          # a reached order waits and nobody will look at it
+    SUB_FUND_NEGATIVE = 15       # S1: a contract's own fund paid more than it had
 
 # What the audit of L1 sums.
 cdef struct Audit:
@@ -81,6 +82,7 @@ cdef inline Audit audit_state(Core* e) noexcept nogil:
     for i in range(e.h.contract_count):
         a.residual[0] = i128_sub(
             a.residual[0], i128_from(e.markets[i].live.inventory_cost_units))
+        a.residual[0] = i128_add(a.residual[0], e.sub_funds[i])
         lots = lots_of(e, i)
         a.open_lots += lots if lots >= 0 else -lots
     return a
@@ -308,6 +310,8 @@ cdef inline int first_fault(Core* e, uint32_t* culprit) noexcept nogil:
             dormant_orders += orders - dormant
         if fault == NO_FAULT and misses_trigger(e, contract):
             fault = TRIGGER_MISSED
+        if fault == NO_FAULT and e.sub_funds[contract].hi < 0:
+            fault = SUB_FUND_NEGATIVE
         if fault:
             return fault
     culprit[0] = NONE

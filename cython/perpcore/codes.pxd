@@ -60,7 +60,7 @@ cpdef enum SelfTrade:
     STP_BOTH = 3
 
 cpdef enum Scope:
-    """Which orders CANCEL_ALL reaches; when FUNDING is paid; what triggers an order."""
+    """CANCEL_ALL: which orders; FUNDING: when; NEW_ORDER: its trigger; FUND_TOP_UP: which fund."""
     SCOPE_ALL = 0
     SCOPE_CROSS = 1
     SCOPE_ISOLATED = 2
@@ -69,6 +69,8 @@ cpdef enum Scope:
     TRIGGER_MARK = 0
     TRIGGER_INDEX = 1
     TRIGGER_LAST = 2
+    FUND_SHARED = 0
+    FUND_OF_CONTRACT = 1
 
 cpdef enum Currency:
     NO_CURRENCY = 0
@@ -158,6 +160,9 @@ cpdef enum Ledger:
     CONVERSION_USD = 7
     CONVERSION_USDC = 8
     INVENTORY = 9
+    SUB_FUND = 10
+    BLOCK_POSITION_USDC = 11
+    BLOCK_ORDER_USDC = 12
 
 cpdef enum Done:
     """Why an order ended before it was filled."""

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_next_level
 from perpcore.int128 cimport i128
+from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE
 from perpcore.state cimport (
     IN_MARGIN_CALL, REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit,
@@ -90,7 +91,8 @@ cdef inline void mix_book(Core* e, Digest* d, Book* book, int side) noexcept nog
     mix(d, 0)
 
 
-cdef inline void mix_market(Core* e, Digest* d, Market* m) noexcept nogil:
+cdef inline void mix_market(Core* e, Digest* d, uint32_t contract) noexcept nogil:
+    cdef Market* m = &e.markets[contract]
     cdef Live* live = &m.live
     cdef const unsigned char* terms = <const unsigned char*>&m.terms.terms
     cdef uint64_t i, size = sizeof(m.terms.terms)
@@ -112,6 +114,8 @@ cdef inline void mix_market(Core* e, Digest* d, Market* m) noexcept nogil:
     for reference in range(REFERENCES):
         mix_book(e, d, &m.triggers[reference], 0)
         mix_book(e, d, &m.triggers[reference], 1)
+    if e.terms.fund_by_contract == FUND_BY_CONTRACT:
+        mix128(d, e.sub_funds[contract])
 
 
 cdef inline void mix_unit(Core* e, Digest* d, uint32_t u) noexcept nogil:
@@ -145,7 +149,7 @@ cdef inline uint64_t state_digest(Core* e) noexcept nogil:
     d.b = <uint64_t>0x13198A2E03707344
     mix_header(e, &d)
     for i in range(e.h.contract_count):
-        mix_market(e, &d, &e.markets[i])
+        mix_market(e, &d, i)
     for i in range(e.h.account_count):
         account = &e.accounts[i]
         mix(&d, <uint64_t>account.usdc_units)

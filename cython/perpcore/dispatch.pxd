@@ -15,7 +15,8 @@ from perpcore.amendments cimport amend, cancel, cancel_all, cancel_all_after, fi
 from perpcore.blocks cimport add_margin, remove_margin, set_leverage
 from perpcore.codes cimport (
     ADD_MARGIN, ADMIN_FIRST, AMEND, CANCEL, CANCEL_ALL, CANCEL_ALL_AFTER, CLOSE_POSITION, DEPOSIT,
-    FUNDING, FUND_TOP_UP, INDEX, INVALID_ACCOUNT, INVALID_ARGUMENT, INVALID_INSTRUMENT, MARK,
+    FUNDING, FUND_OF_CONTRACT, FUND_TOP_UP, INDEX, INVALID_ACCOUNT, INVALID_ARGUMENT,
+    INVALID_INSTRUMENT, MARK,
     MARKET_REDUCE_ONLY, NEW_ORDER, NO_CURRENCY, NOT_ADMINISTRATION, OK, OPEN_ACCOUNT, REJECT,
     REMOVE_MARGIN,
     FUNDING_AT_SETTLEMENT, SCOPE_ISOLATED, SETTLE_SESSION, SET_ELIGIBILITY, SET_LEVERAGE,
@@ -24,6 +25,7 @@ from perpcore.codes cimport (
 from perpcore.liquidation cimport run_rounds
 from perpcore.memory cimport CHECK, prefetch
 from perpcore.orders cimport Answer, close_position, is_conditional, new_order
+from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE, Command, Event
 from perpcore.session cimport set_funding, settle
 from perpcore.state cimport (
@@ -101,7 +103,7 @@ cdef inline uint32_t fields_of(int kind) noexcept nogil:
     if kind == SET_MARKET_STATE:
         return F_CONTRACT | F_SCOPE
     if kind == FUND_TOP_UP:
-        return F_AMOUNT | F_CURRENCY
+        return F_AMOUNT | F_CURRENCY | F_SCOPE
     return 0
 
 
@@ -111,6 +113,8 @@ cdef inline uint32_t fields_used(const Command* c) noexcept nogil:
     if c.kind == NEW_ORDER and is_conditional(c.order_type):
         return used | F_TRIGGER | F_SCOPE
     if c.kind == INDEX and c.currency == NO_CURRENCY:
+        return used | F_CONTRACT
+    if c.kind == FUND_TOP_UP and c.scope == FUND_OF_CONTRACT:
         return used | F_CONTRACT
     return used
 
@@ -181,14 +185,18 @@ cdef inline int form_of(const Command* c, uint32_t used, bint is_administration)
         return INVALID_ARGUMENT
     if c.kind == SET_MARKET_STATE and c.scope > MARKET_REDUCE_ONLY:
         return INVALID_ARGUMENT
+    if c.kind == FUND_TOP_UP and c.scope > FUND_OF_CONTRACT:
+        return INVALID_ARGUMENT
     if c.profile & 0xC0:                             # bits 6 and 7 mean nothing
         return INVALID_ARGUMENT
     return OK
 
 
 cdef inline int target_code(Core* e, const Command* c) noexcept nogil:
-    """210 and 209: the account and the contract exist."""
+    """210 and 209: the account and the contract exist; 40001 of a fund that there is not (S1)."""
     cdef uint32_t used = fields_used(c)
+    if c.kind == FUND_TOP_UP and c.scope and e.terms.fund_by_contract != FUND_BY_CONTRACT:
+        return INVALID_ARGUMENT
     if used & F_ACCOUNT and c.kind != OPEN_ACCOUNT and c.account >= e.h.account_count:
         return INVALID_ACCOUNT
     if used & F_CONTRACT and c.contract >= e.h.contract_count:

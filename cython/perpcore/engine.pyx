@@ -20,6 +20,7 @@ from perpcore.host cimport (
     host_apply, host_create, host_destroy, host_preview, owner_enter, owner_leave,
 )
 from perpcore.int128 cimport i128
+from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.reserves cimport limit_of, reserved_left
 from perpcore.snapshot cimport (
@@ -89,6 +90,7 @@ _FAULTS = {
     12: "Q2: a filed position is not in its bucket",
     13: "counters of orders, blocks or positions are wrong",
     14: "O1: a reached order waits and nothing makes the venue look at it",
+    15: "S1: a contract's own fund paid more than it had",
 }
 
 
@@ -402,6 +404,14 @@ cdef class Engine:
             if currency not in (1, 2):
                 raise KeyError(f"currency {currency} is neither USD (1) nor USDC (2)")
             return big(e.h.fund_units[<int>currency - 1])
+        finally:
+            self.leave()
+
+    def sub_fund_units(self, contract):
+        """A contract's own part of the fund, money units of USD; 0 where there is none (S1)."""
+        cdef Core* e = self.enter()
+        try:
+            return big(e.sub_funds[self.listed(e, contract)])
         finally:
             self.leave()
 

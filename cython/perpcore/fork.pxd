@@ -4,6 +4,7 @@ Records hold slots, not addresses, so that a copy of the arenas is a copy of the
 was never used is not copied.
 """
 from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
 from perpcore.book cimport Book
 from perpcore.memory cimport arena_copy
@@ -62,6 +63,7 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
     arena_copy(to.pool.orders, source.pool.orders, source.pool.arena_bytes)
     to.pool.state = source.pool.state
     to.h = source.h
+    memcpy(to.sub_funds, source.sub_funds, sizeof(source.sub_funds))
     to.epoch = source.epoch
     to.command_epoch = source.command_epoch
     return 0

@@ -68,6 +68,11 @@ cdef enum UnlockAt:              # S5
     UNLOCK_AT_NEXT_SETTLEMENT = 1
 
 
+cdef enum FundByContract:        # S1
+    ONE_FUND = 0
+    FUND_BY_CONTRACT = 1
+
+
 cdef inline bint policies_fit(const VenueTerms* t) noexcept nogil:
     """Every policy is one that the venue knows; what it does not do yet is refused (A4, S1)."""
     cdef int i
@@ -83,5 +88,5 @@ cdef inline bint policies_fit(const VenueTerms* t) noexcept nogil:
             and t.deficit <= DEFICIT_RECEIVABLE and t.socialize_by <= SOCIALIZE_BY_TRADER
             and t.socialized_loss <= LOSS_ONE_PERCENT
             and t.unlock_requires <= UNLOCK_NONNEGATIVE
-            and t.unlock_at <= UNLOCK_AT_NEXT_SETTLEMENT and t.fund_by_contract == 0
+            and t.unlock_at <= UNLOCK_AT_NEXT_SETTLEMENT and t.fund_by_contract <= FUND_BY_CONTRACT
             and t.cover_limit_units >= 0)

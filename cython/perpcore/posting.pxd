@@ -9,14 +9,18 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from perpcore.codes cimport (
     BALANCE, BLOCK_ORDER, BLOCK_POSITION, CONVERSION_USD, CONVERSION_USDC, FUND_USD, FUND_USDC,
     INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT, R_ISOLATED_TRANSFER,
-    R_REALIZED_PNL, R_WITHDRAW,
+    R_REALIZED_PNL, R_WITHDRAW, SUB_FUND,
 )
-from perpcore.int128 cimport add64, i128_add, i128_from, i128_low64
+from perpcore.int128 cimport (
+    add64, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64, sub64,
+)
+from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport Event
 from perpcore.state cimport (
     NO_CONTRACT, Core, Leg, Live, Unit, edit_account, edit_leg, edit_live, edit_unit, event,
     is_block, touch, unit_event,
 )
+from perpcore.undo cimport undo_save
 
 cdef enum:
     USD_LEDGER = 0
@@ -86,9 +90,32 @@ cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t rea
     touch(e, u)
 
 
+cdef inline int64_t post_sub_fund(Core* e, uint32_t contract, int64_t units,
+                                  uint8_t reason) noexcept nogil:
+    """Change a contract's own fund, down to 0 at most; returns what is left for the shared one."""
+    cdef i128* fund = &e.sub_funds[contract]
+    cdef int64_t part = units
+    cdef Event* ev
+    if units < 0 and i128_cmp(i128_neg(fund[0]), i128_from(units)) > 0:
+        part = i128_to64(i128_neg(fund[0]))
+    if part:
+        undo_save(&e.undo, fund, sizeof(i128))
+        fund[0] = i128_add(fund[0], i128_from(part))
+        e.h.residual[USD_LEDGER] += <uint64_t>part
+        ev = event(e, BALANCE)
+        ev.contract = <uint16_t>contract
+        ev.reason = reason
+        ev.ledger = SUB_FUND
+        ev.amount_units = part
+        ev.balance_units = <int64_t>i128_low64(fund[0])
+    return sub64(units, part)
+
+
 cdef inline void post_fund(Core* e, int currency, int64_t units, uint8_t reason,
                            uint32_t contract) noexcept nogil:
-    """Change the insurance fund (currency 0 USD, 1 USDC)."""
+    """Change the insurance fund (currency 0 USD, 1 USDC); by policy its contract's part first."""
+    if e.terms.fund_by_contract == FUND_BY_CONTRACT and contract != NO_CONTRACT:
+        units = post_sub_fund(e, contract, units, reason)
     if units == 0:
         return
     e.h.fund_units[currency] = i128_add(e.h.fund_units[currency], i128_from(units))

@@ -286,7 +286,12 @@ cdef inline int64_t resolve_loss(Core* e) noexcept nogil:
 
 cdef inline bint profits_are_free(Core* e, int64_t loss) noexcept nogil:
     """S5: the fund stands, or the loss was shared in full."""
-    cdef int standing = i128_cmp(e.h.fund_units[USD_LEDGER], i128_from(0))
+    cdef i128 fund = e.h.fund_units[USD_LEDGER]
+    cdef uint32_t contract
+    cdef int standing
+    for contract in range(e.h.contract_count):       # all parts of the fund together
+        fund = i128_add(fund, e.sub_funds[contract])
+    standing = i128_cmp(fund, i128_from(0))
     if e.h.carried_units:
         return False
     return loss > 0 or standing > 0 or (

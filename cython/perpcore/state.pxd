@@ -211,6 +211,7 @@ cdef struct Core:
     VenueTerms terms
     uint64_t admin_key
     Market* markets
+    i128 sub_funds[64]           # MAX_CONTRACTS; USD, of each contract where that is policy (S1)
     Account* accounts
     Unit* units
     Leg* legs

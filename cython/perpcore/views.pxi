@@ -146,13 +146,16 @@ cdef object levels_of(Core* e, uint32_t contract):
 cdef dict dump_contract(Core* e, uint32_t contract):
     cdef Market* m = &e.markets[contract]
     cdef ContractView v = view_contract(e, contract)
-    return {
+    cdef dict state = {
         "mark_ticks": v.mark_ticks, "mark_time_ns": v.mark_time_ns,
         "last_price_ticks": v.last_price_ticks, "state": v.state, "index_ticks": m.live.index_ticks,
         "funding_rate_e9": v.funding_rate_e9 if v.funding_pending else None,
         "inventory_lots": v.inventory_lots, "inventory_cost_units": v.inventory_cost_units,
         "buys": book_ids(m, e, 0), "sells": book_ids(m, e, 1),
     }
+    if e.terms.fund_by_contract == FUND_BY_CONTRACT:
+        state["sub_fund_units"] = big(e.sub_funds[contract])
+    return state
 
 
 cdef list book_ids(Market* m, Core* e, int side):

@@ -161,12 +161,21 @@ class Admin:
         return self._send(commands.settle_session(timestamp_ns=self._core.stamp(timestamp_ns)))
 
     def fund_top_up(
-        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+        self,
+        amount: Number,
+        currency: str = "USD",
+        *,
+        contract: str | None = None,
+        timestamp_ns: int | None = None,
     ) -> Events:
-        """Pay into the insurance fund (SPEC S1)."""
+        """Pay into the insurance fund, or into a contract's own part of it (SPEC S1).
+
+        contract: its name, where the policy is `fund_by_contract` "on"; its part is in USD.
+        """
         return self._send(
             commands.fund_top_up(
                 amount_units=money(amount), currency=_currency(currency),
+                contract=None if contract is None else self._core.contract(contract)[0],
                 timestamp_ns=self._core.stamp(timestamp_ns),
             )
         )

@@ -71,6 +71,8 @@ class Scope(IntEnum):
     TRIGGER_MARK = 0
     TRIGGER_INDEX = 1
     TRIGGER_LAST = 2
+    FUND_SHARED = 0
+    FUND_OF_CONTRACT = 1
 
 class Currency(IntEnum):
     NO_CURRENCY = 0
@@ -160,6 +162,9 @@ class Ledger(IntEnum):
     CONVERSION_USD = 7
     CONVERSION_USDC = 8
     INVENTORY = 9
+    SUB_FUND = 10
+    BLOCK_POSITION_USDC = 11
+    BLOCK_ORDER_USDC = 12
 
 class Done(IntEnum):
     """Why an order ended before it was filled."""

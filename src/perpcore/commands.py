@@ -501,12 +501,18 @@ def set_market_state(
 
 
 def fund_top_up(
-    *, amount_units: Ints, timestamp_ns: Ints, currency: Any = "USD", caller_tag: Ints = 0
+    *, amount_units: Ints, timestamp_ns: Ints, currency: Any = "USD", contract: int | None = None,
+    caller_tag: Ints = 0,
 ) -> Commands:
-    """FUND_TOP_UP: a deposit into the insurance fund (SPEC S1)."""
+    """FUND_TOP_UP: a deposit into the insurance fund (SPEC S1).
+
+    contract: into that contract's own part, where the policy is `fund_by_contract` "on".
+    """
+    scope = Scope.FUND_SHARED if contract is None else Scope.FUND_OF_CONTRACT
     return build(
         Kind.FUND_TOP_UP, timestamp_ns=timestamp_ns, amount_units=amount_units,
-        currency=_words(currency, CURRENCIES, "currency"), caller_tag=caller_tag,
+        currency=_words(currency, CURRENCIES, "currency"), scope=int(scope),
+        contract=0 if contract is None else contract, caller_tag=caller_tag,
     )
 
 

@@ -31,6 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "socialized_loss": ("pro_rata", "one_percent"),
     "unlock_requires": ("positive", "nonnegative"),
     "unlock_at": ("own_settlement", "next_settlement"),
+    "fund_by_contract": ("off", "on"),
 }
 
 
@@ -56,6 +57,8 @@ class Policies:
     socialized_loss: in proportion, or one percent of each profit if that is enough (SPEC S4).
     unlock_requires: profits are free when the fund is above 0, or not below 0 (SPEC S5).
     unlock_at: at the end of their own session, or of the next one (SPEC S5).
+    fund_by_contract: one insurance fund, or a part of it for each contract, which pays first and at
+    most what it has (SPEC S1).
     cover_limit: USD that the fund pays for deficits in a session; what exceeds it is shared as an
     uncovered loss. 0: no limit (SPEC S1).
     Raises ValueError for a word that is no choice.
@@ -77,6 +80,7 @@ class Policies:
     socialized_loss: str = "pro_rata"
     unlock_requires: str = "positive"
     unlock_at: str = "own_settlement"
+    fund_by_contract: str = "off"
     cover_limit: Number = 0
 
     def __post_init__(self) -> None:

@@ -298,9 +298,20 @@ class Venue:
         """
         return self._core.adl_places(self._core.contract(instrument_name)[0])
 
-    def insurance_fund(self, currency: str = "USD") -> Decimal:
-        """The fund's balance; inside a session it may be negative (SPEC S1, S2)."""
-        return from_units(int(self._core.engine.fund_units(_currency(currency))))
+    def insurance_fund(self, currency: str = "USD", *, contract: str | None = None) -> Decimal:
+        """The fund's balance; inside a session it may be negative (SPEC S1, S2).
+
+        contract: the name of one, for its own part of the fund, which is never negative; the shared
+        part is what no contract is named for. Parts are in USD, with `fund_by_contract` "on".
+        """
+        number = _currency(currency)
+        if contract is None:
+            return from_units(int(self._core.engine.fund_units(number)))
+        if number != Currency.USD:
+            raise ValueError("a contract's part of the fund is in USD: leave the currency out")
+        return from_units(
+            int(self._core.engine.sub_fund_units(self._core.contract(contract)[0]))
+        )
 
     @property
     def session(self) -> int:

@@ -147,7 +147,7 @@ typedef struct perpcore_venue_terms {
     uint8_t socialized_loss;  /* pro_rata, one_percent */
     uint8_t unlock_requires;  /* positive, nonnegative */
     uint8_t unlock_at;        /* own_settlement, next_settlement */
-    uint8_t fund_by_contract; /* one fund for all contracts */
+    uint8_t fund_by_contract; /* off, on */
     uint8_t spare[7];         /* must be 0 */
     int64_t cover_limit_units; /* what the fund pays in a session at most; 0: no limit */
 } perpcore_venue_terms;

@@ -80,7 +80,9 @@ enum perpcore_scope {
     PERPCORE_FUNDING_AT_SETTLEMENT = 1,
     PERPCORE_TRIGGER_MARK = 0,
     PERPCORE_TRIGGER_INDEX = 1,
-    PERPCORE_TRIGGER_LAST = 2
+    PERPCORE_TRIGGER_LAST = 2,
+    PERPCORE_FUND_SHARED = 0,
+    PERPCORE_FUND_OF_CONTRACT = 1
 };
 
 enum perpcore_currency {
@@ -177,7 +179,10 @@ enum perpcore_ledger {
     PERPCORE_FUND_USDC = 6,
     PERPCORE_CONVERSION_USD = 7,
     PERPCORE_CONVERSION_USDC = 8,
-    PERPCORE_INVENTORY = 9
+    PERPCORE_INVENTORY = 9,
+    PERPCORE_SUB_FUND = 10,
+    PERPCORE_BLOCK_POSITION_USDC = 11,
+    PERPCORE_BLOCK_ORDER_USDC = 12
 };
 
 /* Why an order ended before it was filled: the reason of CANCELLED. */
