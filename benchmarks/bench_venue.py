@@ -24,10 +24,15 @@ def crowd():
     return venue_loads.Crowd(BLOCKS, SINGLES, MANY, measure.ROUNDS, RESTING)
 
 
+@pytest.mark.parametrize("half_isolated", [True, False], ids=["half isolated", "cross"])
 @pytest.mark.parametrize("accounts", ACCOUNTS, ids=["1k", "20k", "1M"])
-def test_venue_batch_in_the_standard_mix(benchmark, standard, yardstick, accounts):
+def test_venue_batch_in_the_standard_mix(
+    benchmark, standard, yardstick, accounts, half_isolated
+):
     """The same stretch of orders in the venue and in the limit loop; the trades are the same."""
-    traffic = venue_loads.Traffic(standard, accounts, measure.ROUNDS)
+    traffic = venue_loads.Traffic(
+        standard, accounts, measure.ROUNDS, half_isolated=half_isolated
+    )
 
     def prepare():
         return Round(

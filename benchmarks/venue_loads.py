@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from perpcore import commands
 from perpcore.book import BookKind, OrderBook
-from perpcore.codes import Code, EventKind, FillFlag, Kind, OrderType, Side
+from perpcore.codes import Code, EventKind, ExecFlag, FillFlag, Kind, OrderType, Side
 from perpcore.contracts import BTCUSD_PERP, venue_terms
 from perpcore.eligibility import Eligibility
 from perpcore.engine import Engine
@@ -90,33 +90,54 @@ SHIFT = ENTRY - 50_000
 
 
 class Traffic:
-    """A flow's orders in a venue of `accounts` cross accounts, stretch after stretch.
+    """A flow's orders in a venue of `accounts` accounts, stretch after stretch.
 
     Half of the accounts are long and half short by more than a run trades, so that orders that
     raise risk and reserve margin, and orders that only reduce, both come at random, and no position
     ends: a position's end cancels orders that the limit loop would keep.
+
+    half_isolated: every account also has an isolated block, on the other side than its main
+    position, and every order is one of the block's with probability 1/2. Else all are cross.
     """
 
     def __init__(
-        self, flow: workloads.Flow, accounts: int, laps: int, make: Callable[..., Any] = Engine
-    ) -> None:
-        self.flow, self.accounts = flow, accounts
+        self, flow: workloads.Flow, accounts: int, laps: int, make: Callable[..., Any] = Engine,
+        *, half_isolated: bool = False,
+    ) -> None:  # fmt: skip
+        self.flow, self.accounts, self.half_isolated = flow, accounts // 2 * 2, half_isolated
         self.stretch = len(flow.timed) // laps
         whole = np.concatenate([flow.before, flow.timed])
         lots = 2_000 + 300 * len(whole) // accounts
-        self.engine = new_engine(accounts, flow.capacity + 64, make)
-        # Half the notional: far from any margin test that could fail.
-        admit(self.engine, 0, accounts, 5_000 * USD + lots * ENTRY * VALUE // 2)
-        longs, now = np.arange(0, accounts - 1, 2), self.engine.time_ns
-        terms = {"contract": 0, "price_ticks": ENTRY, "qty_lots": lots, "timestamp_ns": now}
-        feed(self.engine, in_pairs(
-            commands.limit(account=longs + 1, side="SELL", **terms),
-            commands.limit(account=longs, side="BUY", time_in_force="IOC", **terms),
-        ))  # fmt: skip
+        self.engine = new_engine(self.accounts, flow.capacity + 64, make)
+        # Half the notional, an eighth in a block: far from any margin test that could fail.
+        half = lots * ENTRY * VALUE // 2
+        admit(self.engine, 0, self.accounts, 5_000 * USD + half + half_isolated * half // 4)
+        self.open_positions(0, lots)
+        if half_isolated:
+            self.open_positions(
+                1, lots, exec_inst="ISOLATED_MARGIN", leverage=LEVERAGE,
+                isolated_margin_units=half // 4,
+            )  # fmt: skip
         self.commands = self.as_venue(whole)
         feed(self.engine, self.commands[: len(flow.before)])
         self.place = len(flow.before)
-        self.out = touched_events(12 * self.stretch + 4 * flow.capacity)
+        self.out = touched_events(16 * self.stretch + 4 * flow.capacity)
+
+    def open_positions(self, longs: int, lots: int, **terms: Any) -> None:
+        """`lots` for everybody: accounts longs, longs + 2, ... buy what their neighbors sell."""
+        buyers = np.arange(longs, self.accounts, 2)
+        terms |= {
+            "contract": 0, "price_ticks": ENTRY, "qty_lots": lots,
+            "timestamp_ns": self.engine.time_ns,
+        }  # fmt: skip
+        feed(self.engine, in_pairs(
+            commands.limit(account=buyers ^ 1, side="SELL", **terms),
+            commands.limit(account=buyers, side="BUY", time_in_force="IOC", **terms),
+        ))  # fmt: skip
+
+    def block_of(self, accounts: Int64s) -> Int64s:
+        """(n,) isolation ids: blocks were opened in pairs, the even account of a pair first."""
+        return accounts + 1
 
     def as_venue(self, whole: NDArray[np.void]) -> NDArray[np.void]:
         """(n,) COMMAND that do what (n,) BOOK_COMMAND do; order ids are the engine's next."""
@@ -128,13 +149,18 @@ class Traffic:
         at = places[whole["order_id"]]
         made = np.zeros(len(whole), COMMAND)
         made["timestamp_ns"] = self.engine.time_ns
-        made["account"] = owners(self.flow, whole, places, self.accounts)[at]
+        owner = owners(self.flow, whole, places, self.accounts)
+        made["account"] = owner[at]
         made["kind"] = np.where(new, int(Kind.NEW_ORDER), int(Kind.CANCEL))
         made["order_type"] = np.where(new, int(OrderType.LIMIT), 0)
         made["order_id"] = np.where(new, 0, self.ids[whole["order_id"]])
         made["price_ticks"] = np.where(new, whole["price_ticks"] + SHIFT, 0)
         for name in ("side", "qty_lots", "time_in_force"):
             made[name] = whole[name]
+        if self.half_isolated:
+            isolated = new & (np.random.default_rng(self.accounts).random(len(whole)) < 0.5)
+            made["exec_flags"] = np.where(isolated, int(ExecFlag.ISOLATED_MARGIN), 0)
+            made["isolation_id"] = np.where(isolated, self.block_of(owner), 0)
         return made
 
     def prepare(self) -> Callable[[], NDArray[np.void]]:
@@ -167,14 +193,14 @@ def owners(
 ) -> Int64s:
     """(n,) accounts at random, and no order meets one of its own account."""
     rng = np.random.default_rng(len(whole))
-    owner = rng.integers(0, accounts // 2 * 2, len(whole))
+    owner = rng.integers(0, accounts, len(whole))
     trades = OrderBook(flow.max_price_ticks, flow.capacity).apply(whole).trades
     taker, maker = places[trades["taker_order_id"]], places[trades["maker_order_id"]]
     for _ in range(200):
         met = np.unique(taker[owner[taker] == owner[maker]])
         if not len(met):
             return owner
-        owner[met] = rng.integers(0, accounts // 2 * 2, len(met))
+        owner[met] = rng.integers(0, accounts, len(met))
     raise ValueError(f"{accounts} accounts are too few for a flow without self-trades")
 
 

@@ -6,6 +6,7 @@ a command stand in one order and the first that fails gives the code (the venue'
 force; 219 flags; 40001 self-trade policy; 212 unknown order; 213 quantity; 308 price; 204 duplicate
 id; 318 full; 43005; then the walk: 43003, 43012, 43004. A refused command changes nothing.
 """
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -106,6 +107,9 @@ BOOK_TRADE = np.dtype([
     ("taker_order_id", "<u8"), ("maker_order_id", "<u8"), ("price_ticks", "<i8"),
     ("qty_lots", "<i8"),
 ])
+cdef object FROM_BUFFER = np.frombuffer
+cdef object NO_TRADES = np.zeros(0, BOOK_TRADE)
+NO_TRADES.flags.writeable = False
 BOOK_LEVEL = np.dtype([("price_ticks", "<i8"), ("qty_lots", "<i8"), ("order_count", "<i8")])
 BOOK_ORDER = np.dtype([
     ("order_id", "<u8"), ("price_ticks", "<i8"), ("qty_lots", "<i8"), ("owner", "<u4"),
@@ -631,13 +635,13 @@ cdef class OrderBook:
         return self.one(&command)
 
     def last_trades(self):
-        """Trades of the last single call, (k,) BOOK_TRADE, a copy."""
+        """Trades of the last single call, (k,) BOOK_TRADE, a copy; read-only."""
         self.enter()
-        trades = np.empty(self.last_count, BOOK_TRADE)
-        cdef BookTrade[::1] view = trades
-        if self.last_count != 0:
-            memcpy(&view[0], self.m.trades, self.last_count * sizeof(BookTrade))
-        return trades
+        if self.last_count == 0:
+            return NO_TRADES
+        # An array over bytes takes half the time of an empty one and a typed view to fill it.
+        return FROM_BUFFER(PyBytes_FromStringAndSize(
+            <char*>self.m.trades, self.last_count * sizeof(BookTrade)), BOOK_TRADE)
 
     # ---- queries ----
 

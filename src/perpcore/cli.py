@@ -1,4 +1,4 @@
-"""The command line: `perpcore cascade`, `verify` and `presets`, their options and tables.
+"""The command line: `perpcore cascade`, `verify`, `shrink`, `presets`: options and tables.
 
 Every error that a user can cause ends in one line on stderr and exit code 2.
 """
@@ -294,6 +294,38 @@ def verify(events_file: str, summary_file: str | None) -> int:
 
 
 @cli.command()
+@click.argument("log_file", metavar="LOG")
+@click.option("--check", "check", metavar="NAME", help="What fails: audit, verify, preview or "
+              "split. Default: the first of them that does.")
+@click.option("--command", "line", metavar="LINE", help="What fails instead: a program, "
+              "'python prog.py {log}', whose exit code is not 0.")
+@click.option("--out", "out_file", metavar="FILE", help="Where the short log goes. Default: beside "
+              "LOG, with .min in its name.")
+def shrink(log_file: str, check: str | None, line: str | None, out_file: str | None) -> int:
+    """Make a failing command log short; exit code 1 with the shortest, 0 if it does not fail."""
+    from perpcore.journal import Journal
+    from perpcore.shrink import judge_of, listing
+    from perpcore.shrink import shrink as shortest
+
+    journal, judge = Journal.load(log_file), judge_of(check, line)
+    out = Path(out_file) if out_file is not None else Path(log_file).with_suffix(".min.npz")
+    if not out.parent.is_dir():
+        raise InputError("--out", f"{str(out.parent)!r} is no directory", "make it first")
+    console = Console(stderr=True)
+    with console.status(f"shrinking {len(journal):,} commands"):
+        found = shortest(journal, judge)
+    if found is None:
+        print(f"{log_file}: {count(len(journal), 'command')}, and nothing fails")
+        return 0
+    short, failure = found
+    short.save(out)
+    for words in listing(short):
+        print(words)
+    print(f"{failure.text}\n{len(short):,} of {count(len(journal), 'command')}; wrote {out}")
+    return 1
+
+
+@cli.command()
 def presets() -> None:
     """Show the policies of venues side by side, with the source of each value."""
     from perpcore.presets import NAMES, load, path_of
@@ -339,8 +371,8 @@ def _preset_table(loaded: list[Preset], number: dict[str, int]) -> Table:
 
 
 def run_cli(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0, 1 for events that do not fit, 2 for a wrong
-    input, 130 interrupted."""
+    """Run the command line; returns the exit code: 0, 1 for events that do not fit or a log that
+    fails, 2 for a wrong input, 130 interrupted."""
     try:
         return int(cli.main(args=arguments, prog_name="perpcore", standalone_mode=False) or 0)
     except InputError as error:

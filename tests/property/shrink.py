@@ -1,27 +1,31 @@
 """Makes a failing trace short and prints it as Python that fails again.
 
     PYTHONPATH=tests .venv/bin/python tests/property/shrink.py SEED [COMMANDS]
+    PYTHONPATH=tests .venv/bin/python tests/property/shrink.py LOG
 
-runs a seed and, if the sides differ, prints the shortest trace found. Each trial runs in a child
-process, so that a failed check of the core (which ends the process) is shrunk like any difference.
+runs a seed, or plays a command log, on model and engine; exit code 1 if they differ. Of a seed it
+prints the shortest trace that still does; what shortens it is `perpcore.shrink`.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from driver import Divergence, EngineSide, ModelSide, Pair, Side, run
+import numpy as np
+from driver import Divergence, EngineSide, Pair, Side, command_array, contract_array, run
 from reference.codes import Kind
-from reference.records import Command
+from reference.records import Command, ContractTerms, VenueTerms, from_row, to_row
 from rulebook import draw_rulebook
 from worlds import Step, World, make_world
 
-GONE = 2**40  # an order id of a command that was left out
+from perpcore import shrink as shrinking
+from perpcore.journal import Journal, Progress
+from perpcore.records import CONTRACT_TERMS, VENUE_TERMS
+
 DEFAULT = Command()
 
 
@@ -34,7 +38,7 @@ class Failure:
     steps: tuple[Step, ...]
 
 
-Replay = Callable[[World, Sequence[Step]], Failure | None]
+Replay = Callable[[World, Sequence[Step], Progress], Failure | None]
 
 
 def failure_of(error: Divergence) -> Failure:
@@ -44,10 +48,12 @@ def failure_of(error: Divergence) -> Failure:
 def replayer(other: Callable[[World], Side] = EngineSide) -> Replay:
     """A replay that compares everything after every command."""
 
-    def replay(world: World, steps: Sequence[Step]) -> Failure | None:
+    def replay(world: World, steps: Sequence[Step],
+               progress: Progress = lambda at: None) -> Failure | None:
         pair = Pair(world, other(world))
         try:
-            for step in steps:
+            for at, step in enumerate(steps):
+                progress(at)
                 pair.play_closely(step)
         except Divergence as error:
             return failure_of(error)
@@ -56,173 +62,64 @@ def replayer(other: Callable[[World], Side] = EngineSide) -> Replay:
     return replay
 
 
-def guarded(replay: Replay) -> Replay:
-    """The replay in a child process; a signal is a failure too."""
-
-    def inside(world: World, steps: Sequence[Step]) -> Failure | None:
-        source, sink = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(source)
-            try:
-                with os.fdopen(sink, "wb") as pipe:
-                    pickle.dump(replay(world, steps), pipe)
-            finally:
-                os._exit(0)
-        os.close(sink)
-        with os.fdopen(source, "rb") as pipe:
-            answer = pipe.read()
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            return Failure(("signal", number), f"the process ended by signal {number}",
-                           tuple(steps))
-        failure: Failure | None = pickle.loads(answer)
-        return failure
-
-    return inside
+# ---- a world and its steps as a command log, and back
 
 
-# ---- leaving commands out
+def journal_of(world: World, steps: Sequence[Step]) -> Journal:
+    venue = np.zeros(1, VENUE_TERMS)
+    to_row(world.venue, venue[0])
+    contracts = [contract_array(terms) for terms in world.contracts]
+    return Journal(venue, np.concatenate(contracts) if contracts else np.zeros(0, CONTRACT_TERMS),
+                   command_array(steps), np.array([step.admin for step in steps], np.bool_))
 
 
-def created_blocks(world: World, steps: Sequence[Step]) -> list[int]:
-    """Index of the command that created each isolation id, from id 1 on, by the model alone."""
-    model = ModelSide(world)
-    owners: list[int] = []
-    for index, step in enumerate(steps):
+def terms_of(kind: type[Any], row: Any) -> Any:
+    """Terms of a row; zeros at the end of an array of any length say nothing."""
+    values = {}
+    for spec in fields(kind):
+        value = row[spec.name].tolist()
+        if isinstance(value, list):
+            while value and not value[-1] and spec.name not in ("fund_opening_units", "spare"):
+                value.pop()
+            value = tuple(value)
+        values[spec.name] = value.decode() if isinstance(value, bytes) else value
+    count = values.get("bracket_count", 0)
+    for name in ("bracket_cap_units", "bracket_mm_e9", "bracket_leverage", "bracket_cum_units"):
+        if count:
+            values[name] = tuple(row[name][:count].tolist())
+    return kind(**values)
+
+
+def world_of(journal: Journal) -> World:
+    return World(terms_of(VenueTerms, journal.venue[0]),
+                 tuple(terms_of(ContractTerms, row) for row in journal.contracts))
+
+
+def steps_of(journal: Journal) -> list[Step]:
+    return [Step(from_row(Command, row), bool(admin))
+            for row, admin in zip(journal.commands, journal.admin, strict=True)]
+
+
+def guarded(replay: Replay) -> shrinking.Judge:
+    """The replay of a log in a child process; a signal is a failure too."""
+
+    def trial(journal: Journal, progress: Progress) -> shrinking.Failure | None:
         try:
-            model.apply([step])
-        except Exception:
-            break  # the failure that is being shrunk; nothing comes after it
-        owners += [index] * (model.dump()["next_isolation_id"] - 1 - len(owners))
-    return owners
+            found = replay(world_of(journal), steps_of(journal), progress)
+        except ValueError as error:  # terms that do not fit together
+            return shrinking.Failure(("terms",), str(error))
+        return found and shrinking.Failure(found.key, found.text, len(found.steps))
+
+    return shrinking.guarded(trial)
 
 
-def without(steps: Sequence[Step], owners: Sequence[int], dropped: set[int]) -> list[Step]:
-    """The trace without some commands; ids of orders and blocks follow their commands.
-
-    A block's id is taken to be the count of commands that made one before: right unless leaving
-    out a command changes which others are accepted.
-    """
-    order_ids: dict[int, int] = {}
-    kept = [index for index in range(len(steps)) if index not in dropped]
-    for position, index in enumerate(kept):
-        order_ids[index + 1] = position + 1
-    blocks: dict[int, int] = {}
-    for number, owner in enumerate(owners, 1):
-        if owner not in dropped:
-            blocks[number] = len(blocks) + 1
-    found = []
-    for index in kept:
-        command = steps[index].command
-        order_id, block = command.order_id, command.isolation_id
-        if 0 < order_id <= len(steps):
-            order_id = order_ids.get(order_id, GONE)
-        if 0 < block <= len(owners):
-            block = blocks.get(block, GONE % 2**31)
-        found.append(replace(steps[index], command=replace(command, order_id=order_id,
-                                                           isolation_id=block)))
-    return found
-
-
-def drop_commands(world: World, failure: Failure, replay: Replay) -> Failure:
-    """Delta debugging: chunks of half the trace, then smaller ones, until no command can go."""
-    size = max(1, len(failure.steps) // 2)
-    while True:
-        owners = created_blocks(world, failure.steps)
-        # The last command is the one that fails, unless a signal left that open.
-        end, dropped_any = len(failure.steps) - (failure.key[0] != "signal"), False
-        while end > 0:
-            chunk = set(range(max(0, end - size), end))
-            trial = replay(world, without(failure.steps, owners, chunk))
-            if trial is not None and trial.key == failure.key:
-                end = min(end - size, len(trial.steps) - (trial.key[0] != "signal"))
-                failure, dropped_any = trial, True
-                owners = created_blocks(world, failure.steps)
-            else:
-                end -= size
-        if size == 1 and not dropped_any:
-            return failure
-        size = max(1, size // 2)
-
-
-# ---- simpler fields and terms
-
-
-def simpler_commands(step: Step) -> Iterator[Step]:
-    for spec in fields(Command):
-        value = getattr(step.command, spec.name)
-        if spec.name in ("kind", "account", "contract", "timestamp_ns", "side") or value == 0:
-            continue
-        for smaller in (0, 10 ** (len(str(abs(value))) - 1), value // 2):
-            if smaller != value:
-                yield replace(step, command=replace(step.command, **{spec.name: smaller}))
-
-
-def simplify_commands(world: World, failure: Failure, replay: Replay) -> Failure:
-    for index in range(len(failure.steps)):
-        for simpler in simpler_commands(failure.steps[index]):
-            trial_steps = list(failure.steps)
-            trial_steps[index] = simpler
-            trial = replay(world, trial_steps)
-            if trial is not None and trial.key == failure.key and (
-                    len(trial.steps) == len(failure.steps)):
-                failure = trial
-    return failure
-
-
-def renumber_accounts(world: World, failure: Failure, replay: Replay) -> Failure:
-    """The accounts that do something become the first ones, so that the others need not open."""
-    def acts(command: Command) -> bool:
-        """Names an account, other than to open it."""
-        return command.kind == Kind.SET_ELIGIBILITY or (
-            command.kind < Kind.ADMIN_FIRST and command.kind != Kind.OPEN_ACCOUNT)
-
-    used = sorted({step.command.account for step in failure.steps if acts(step.command)})
-    number = {account: place for place, account in enumerate(used)}
-    steps = [replace(step, command=replace(step.command, account=number[step.command.account]))
-             if acts(step.command) else step for step in failure.steps]
-    trial = replay(world, steps)
-    return trial if trial is not None and trial.key == failure.key else failure
-
-
-PLAIN = {"taker_fee_e9": 0, "maker_fee_e9": 0, "liquidation_fee_e9": 0, "unit_margin_rate_e15": 0,
-         "maintenance_share_e4": 5000, "max_leverage": 100, "min_order_lots": 1,
-         "stale_after_ns": 0, "marks_per_tick": 1}
-PLAIN_VENUE = {"usdc_haircut_e9": 0, "account_notional_limit_units": 0,
-               "excluded_citizenship": (), "excluded_residence": (), "fund_opening_units": (0, 0),
-               "max_orders_per_account": 200, "max_blocks_per_account": 16,
-               "timers_per_command": 16}
-
-
-def simplify_world(world: World, failure: Failure, replay: Replay) -> tuple[World, Failure]:
-    trials: list[Callable[[World], World]] = []
-    for name, value in PLAIN_VENUE.items():
-        trials.append(lambda w, n=name, v=value: replace(w, venue=replace(w.venue, **{n: v})))
-    for number in range(len(world.contracts)):
-        for name, value in PLAIN.items():
-            trials.append(lambda w, c=number, n=name, v=value: replace(w, contracts=tuple(
-                replace(terms, **{n: v}) if i == c else terms
-                for i, terms in enumerate(w.contracts))))
-    for change in trials:
-        simpler = change(world)
-        try:
-            trial = replay(simpler, failure.steps)
-        except Exception:
-            continue  # terms that do not fit together
-        if trial is not None and trial.key == failure.key:
-            world, failure = simpler, trial
-    return world, failure
-
-
-def shrink(world: World, failure: Failure, replay: Replay) -> tuple[World, Failure]:
-    """The shortest and plainest trace that still fails in the same way."""
-    failure = drop_commands(world, failure, replay)
-    failure = simplify_commands(world, failure, replay)
-    failure = renumber_accounts(world, failure, replay)
-    world, failure = simplify_world(world, failure, replay)
-    return world, drop_commands(world, failure, replay)
+def shrink(journal: Journal, judge: shrinking.Judge) -> tuple[World, Failure] | None:
+    """The shortest and plainest trace that still fails in the same way; None if it does not."""
+    short = shrinking.shrink(journal, judge)
+    if short is None:
+        return None
+    journal, failure = short
+    return world_of(journal), Failure(failure.key, failure.text, tuple(steps_of(journal)))
 
 
 # ---- as text
@@ -260,23 +157,29 @@ def show(world: World, failure: Failure) -> str:
     return "\n".join(lines) + "\n" + comment
 
 
-def find(seed: int, count: int) -> Failure | None:
-    try:
-        run(seed, count, closely=True)
-    except Divergence as error:
-        return failure_of(error)
-    return None
+def again(path: str) -> int:
+    """Play a command log on both sides; exit code 1 if they differ."""
+    found = guarded(replayer())(Journal.load(path))
+    print(f"{path}: {found.text if found else 'model and engine agree'}")
+    return 1 if found else 0
 
 
 def main(seed: int, count: int = 3000) -> int:
-    failure = find(seed, count)
-    if failure is None:
+    try:
+        run(seed, count, closely=True)
+    except Divergence as error:
+        failure = failure_of(error)
+    else:
         print(f"seed {seed}: model and engine agree over {count} commands")
         return 0
     print(f"seed {seed}: {failure.text}\nshrinking {len(failure.steps)} commands", file=sys.stderr)
-    print(show(*shrink(draw_rulebook(make_world(seed), seed), failure, guarded(replayer()))))
+    journal = journal_of(draw_rulebook(make_world(seed), seed), failure.steps)
+    short = shrink(journal, guarded(replayer()))
+    print(show(*short) if short else "it does not fail again")
     return 1
 
 
 if __name__ == "__main__":
+    if Path(sys.argv[1]).suffix == ".npz":
+        raise SystemExit(again(sys.argv[1]))
     raise SystemExit(main(*(int(argument) for argument in sys.argv[1:])))

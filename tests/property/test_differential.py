@@ -22,7 +22,7 @@ from driver import (
 from reference.codes import Currency, Done, Ev, Exec, Kind, OrderType, Reason, Tif
 from reference.contract import Contract
 from reference.records import Command, ContractTerms, Event, VenueTerms
-from shrink import failure_of, replayer, show, shrink
+from shrink import failure_of, guarded, journal_of, replayer, show, shrink
 from valid_commands import FULL_PROFILE
 from worlds import SECOND, USD_UNITS, Step, World, make_world
 
@@ -269,7 +269,9 @@ def test_a_single_unit_of_difference_is_found_and_shrunk_to_a_few_commands() -> 
         run(7, 1500, other=Sabotaged)
     failure = failure_of(caught.value)
     assert failure.key[0] == "events"
-    world, small = shrink(caught.value.world, failure, replayer(Sabotaged))
+    short = shrink(journal_of(caught.value.world, failure.steps), guarded(replayer(Sabotaged)))
+    assert short is not None
+    world, small = short
     assert small.key == failure.key
     # Two accounts with money and a profile, a mark, and two orders that meet.
     assert len(small.steps) <= 12

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -28,7 +28,7 @@ from cells import Cell, cell, holes, show
 from driver import Divergence, EngineSide, ModelSide, Pair, Report, Side
 from reference.codes import Ev, Exec, Kind, OrderType, Reason, Tif
 from rulebook import draw_rulebook
-from shrink import Failure, failure_of, guarded, replayer, shrink
+from shrink import Failure, failure_of, guarded, journal_of, replayer, shrink
 from shrink import show as program
 from valid_commands import FULL_PROFILE, TRADERS
 from workload import Workload
@@ -178,22 +178,16 @@ def trace_of(seed: int, count: int) -> list[Step]:
 
 def written(seed: int, failure: Failure, out: Path, other: Callable[[World], Side] = EngineSide,
             ) -> Path:
-    """The failing trace, shrunk, as a program that fails again."""
-    replay = guarded(replayer(other))
-    world = world_of(seed)
-    if replay(world, failure.steps) is not None:
-        world, failure = shrink(world, failure, replay)
+    """The failing trace, shrunk, as a program that fails again, and beside it as a command log for
+    `perpcore shrink`. A worker that died has left no trace: then it is that of the model."""
+    world, steps = world_of(seed), failure.steps or trace_of(seed, COMMANDS)
+    short = shrink(journal_of(world, steps), guarded(replayer(other)))
+    world, failure = short or (world, replace(failure, steps=tuple(steps)))
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"seed_{seed}.py"
     path.write_text(program(world, failure), encoding="utf-8")
+    journal_of(world, failure.steps).save(path.with_suffix(".npz"))
     return path
-
-
-def crashed(seed: int, count: int) -> Failure:
-    """How a seed ends whose process died: by the trace of the model."""
-    steps = trace_of(seed, count)
-    failure = guarded(replayer())(world_of(seed), steps)
-    return failure or Failure(("signal", 0), "a worker ended, and its trace does not", tuple(steps))
 
 
 @dataclass
@@ -234,7 +228,7 @@ class Soak:
                 try:
                     self.take(pipe.recv())
                 except EOFError:
-                    self.failures.append((seed, crashed(seed, self.count)))
+                    self.failures.append((seed, Failure(("signal",), "a worker ended", ())))
                     if time.monotonic() < until:
                         start()
                     continue

@@ -25,9 +25,11 @@ CASES = {
     "test_book_batch_in_a_cancel_storm": "command",
     "test_book_batch_where_a_walk_over_empty_levels_dies[jumping]": "command",
     "test_book_batch_where_a_walk_over_empty_levels_dies[sparse]": "command",
-    "test_venue_batch_in_the_standard_mix[1k]": "command",
-    "test_venue_batch_in_the_standard_mix[20k]": "command",
-    "test_venue_batch_in_the_standard_mix[1M]": "command",
+    **{
+        f"test_venue_batch_in_the_standard_mix[{accounts}-{mix}]": "command"
+        for accounts in ("1k", "20k", "1M")
+        for mix in ("half isolated", "cross")
+    },
     "test_mark_that_crosses_no_block": "mark",
     "test_mark_that_crosses_one_block": "mark",
     "test_mark_that_crosses_ten_thousand_blocks": "liquidation",
