@@ -14,6 +14,7 @@ name. Model and engine are held to the same ones.
 | nobody_is_liquidating | Q4 | no unit is LIQUIDATING when a command returns |
 | only_named_units_change | Q7, I4 | a unit that no event names is bit-identical |
 | main_pays_only_transfers | I4, I13, Q7 | a block takes from main by ISOLATED_TRANSFER alone |
+| sub_funds_pay_first | S1 | a contract's fund is not negative, and pays before the shared one |
 | blocks_hold_their_orders | I2 | order_cash is the sum of the reserves of the block's orders |
 | no_voluntary_deficit | O7 | no unit's cash is negative unless its position carries it |
 """
@@ -64,6 +65,8 @@ def balances_of(dump: Dump) -> dict[tuple[int, Key], int]:
         (Ledger.CONVERSION_USDC, INVENTORY): dump["conversion_units"][1],
         (Ledger.INVENTORY, INVENTORY): dump["inventory_cash_units"],
     }
+    for number, contract in enumerate(dump["contracts"]):
+        found[Ledger.SUB_FUND, (NONE, number)] = contract.get("sub_fund_units", 0)
     for account in dump["accounts"]:
         key = (account["account"], 0)
         found[Ledger.MAIN_USD, key] = account["cash_units"]
@@ -77,6 +80,13 @@ def balances_of(dump: Dump) -> dict[tuple[int, Key], int]:
 
 def unit_of(event: Any) -> Key:
     return (event.account, event.isolation_id)
+
+
+def place_of(event: Any) -> tuple[int, Key]:
+    """The ledger and whose it is; a sub-fund is its contract's."""
+    if event.ledger == Ledger.SUB_FUND:
+        return event.ledger, (NONE, event.contract)
+    return event.ledger, unit_of(event)
 
 
 def balance_events(events: Iterable[Any]) -> list[Any]:
@@ -94,6 +104,7 @@ def ledger_identity(command: Any, events: list[Any], before: Dump, after: Dump) 
     """L1, per currency, as exact integers; no price appears in it."""
     usd = after["inventory_cash_units"] + after["fees_units"]
     usd += after["fund_units"][0] + after["conversion_units"][0]
+    usd += sum(contract.get("sub_fund_units", 0) for contract in after["contracts"])
     usd += sum(a["cash_units"] for a in after["accounts"])
     usd += sum(b["cash_units"] + b["order_cash_units"] for b in after["blocks"])
     usd -= sum(cost for _, cost in positions_of(after).values())
@@ -122,7 +133,7 @@ def events_fold_to_balances(command: Any, events: list[Any], before: Dump, after
     for event in balance_events(events):
         assert event.amount_units != 0, f"L2: an event without a change {event}"
         assert event.reason != Reason.ADJUSTMENT, f"L2: no rule adjusts {event}"
-        place = (event.ledger, unit_of(event))
+        place = place_of(event)
         folded[place] += event.amount_units
         assert event.balance_units == wrap64(folded[place]), f"L2: balance of {event}"
         currency = int(event.ledger in (Ledger.MAIN_USDC, Ledger.FUND_USDC))
@@ -287,6 +298,20 @@ def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, afte
     assert not wrong, f"I13: transfers do not cancel out {wrong}"
 
 
+def sub_funds_pay_first(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """S1: policy fund_by_contract: what belongs to a contract meets its own fund first."""
+    funds = [contract.get("sub_fund_units") for contract in before["contracts"]]
+    if None in funds:
+        return
+    for event in balance_events(events):
+        if event.ledger == Ledger.SUB_FUND:
+            funds[event.contract] = event.balance_units
+            assert event.balance_units >= 0, f"S1: a negative sub-fund {event}"
+        elif event.ledger == Ledger.FUND_USD and event.contract < len(funds):
+            assert event.amount_units < 0, f"S1: the contract's own fund gets {event}"
+            assert funds[event.contract] == 0, f"S1: the contract's own fund could pay {event}"
+
+
 def blocks_hold_their_orders(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
     """I2: each order's reserve is its own money, and order_cash is their sum."""
     reserves: dict[Key, int] = defaultdict(int)
@@ -320,7 +345,7 @@ Invariant = Callable[[Any, list[Any], Dump, Dump], None]
 INVARIANTS: tuple[Invariant, ...] = (
     ledger_identity, positions_cancel_out, events_fold_to_balances, events_fold_to_positions,
     refused_changes_nothing, nobody_is_liquidating, only_named_units_change,
-    main_pays_only_transfers, blocks_hold_their_orders, no_voluntary_deficit,
+    main_pays_only_transfers, sub_funds_pay_first, blocks_hold_their_orders, no_voluntary_deficit,
 )
 
 

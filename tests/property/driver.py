@@ -281,7 +281,7 @@ class Pair:
 
 
 def is_fund_payment(event: Event) -> bool:
-    return (event.kind == Ev.BALANCE and event.ledger == Ledger.FUND_USD
+    return (event.kind == Ev.BALANCE and event.ledger in (Ledger.FUND_USD, Ledger.SUB_FUND)
             and event.reason == Reason.INSURANCE_FUND and event.amount_units < 0)
 
 

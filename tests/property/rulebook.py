@@ -19,7 +19,7 @@ POLICIES = {
     "haircut_in": 1, "removal": 1, "partial_close": 1, "isolated_flip": 2, "liquidation_limit": 1,
     "order_margin_in_liquidation": 1, "backstop": 1, "adl_rank": 2, "adl_price": 1,
     "surplus_to": 1, "deficit": 1, "socialize_by": 1, "socialized_loss": 1, "unlock_requires": 1,
-    "unlock_at": 1,
+    "unlock_at": 1, "fund_by_contract": 1,
 }
 MARKET_TYPES = (OrderType.STOP_LOSS, OrderType.TAKE_PROFIT)
 LIMIT_TYPES = (OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)

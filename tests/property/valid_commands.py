@@ -6,7 +6,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from reference.codes import Currency, Exec, Kind, OrderType, Profile, Side, Stp, Tif
+from reference.codes import (
+    Currency,
+    Exec,
+    Kind,
+    OrderType,
+    Profile,
+    Scope,
+    Side,
+    Stp,
+    Tif,
+)
 from worlds import ACCOUNTS, EXCLUDED_COUNTRY, REFERENCE_TICKS, SECOND, USD_UNITS, View, World
 
 BUY, SELL = Side.BUY, Side.SELL
@@ -422,7 +432,11 @@ class ValidCommands:
     def top_up(self) -> list[Fields]:
         currency = self.rng.choice((Currency.USD, Currency.USD, Currency.USDC))
         units = 1 if self.world.cruel else self.rng.choice((1, self.dollar, 20 * self.dollar))
-        return [{"kind": Kind.FUND_TOP_UP, "currency": currency, "amount_units": units}]
+        fields: Fields = {"kind": Kind.FUND_TOP_UP, "currency": currency, "amount_units": units}
+        if self.world.venue.fund_by_contract and self.rng.random() < 0.7:
+            fields.update(scope=Scope.FUND_OF_CONTRACT, currency=Currency.USD,
+                          contract=self.rng.randrange(len(self.world.contracts)))
+        return [fields]
 
     def tick(self) -> list[Fields]:
         return [{"kind": Kind.TICK, "at": self.now + self.rng.choice((1, 3, 12)) * SECOND}]

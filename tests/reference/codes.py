@@ -74,6 +74,8 @@ class Scope:
     TRIGGER_MARK = 0
     TRIGGER_INDEX = 1
     TRIGGER_LAST = 2
+    FUND_SHARED = 0
+    FUND_OF_CONTRACT = 1
 
 
 class Currency:
@@ -125,6 +127,7 @@ class Policy:
     ONE_PERCENT = 1
     UNLOCK_NONNEGATIVE = 1
     UNLOCK_AT_NEXT = 1
+    FUND_BY_CONTRACT = 1
 
 
 class Ev:
@@ -187,6 +190,9 @@ class Ledger:
     CONVERSION_USD = 7
     CONVERSION_USDC = 8
     INVENTORY = 9
+    SUB_FUND = 10
+    BLOCK_POSITION_USDC = 11
+    BLOCK_ORDER_USDC = 12
 
 
 class Done:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .codes import Code, Currency, Ev, Policy, Profile, Reason
+from .codes import Code, Currency, Ev, Policy, Profile, Reason, Scope
 from .margin import withdrawable_usd, withdrawable_usdc
 from .posting import deposit, post_cash, post_fund, post_usdc, withdraw
 from .records import Command
 from .state import Account, Refused, State, Unit
+from .units import NO_CONTRACT
 
 # Deposits of a currency stay below these, so that every sum of a currency fits (U1).
 DEPOSIT_LIMITS = {Currency.USD: 2**61, Currency.USDC: 2**57}
@@ -77,8 +78,12 @@ def withdraw_money(state: State, c: Command) -> None:
 
 
 def top_up_fund(state: State, c: Command) -> None:
-    """S1: a deposit into the fund."""
+    """S1: a deposit into the fund, or into the sub-fund of a contract, which is in USD."""
     require_currency(c)
+    is_shared = c.scope == Scope.FUND_SHARED
+    if not is_shared and c.currency != Currency.USD:
+        raise Refused(Code.INVALID_CURRENCY)
     require_countable(state, c)
     deposit(state, c.currency, c.amount_units)
-    post_fund(state, c.amount_units, Reason.DEPOSIT, currency=c.currency - Currency.USD)
+    post_fund(state, c.amount_units, Reason.DEPOSIT, NO_CONTRACT if is_shared else c.contract,
+              c.currency - Currency.USD)

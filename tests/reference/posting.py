@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .codes import Currency, Ev, Ledger, Reason
+from .codes import Currency, Ev, Ledger, Policy, Reason
 from .margin import conversion_rate
 from .state import State, Unit
 from .units import NO_CONTRACT, ceil_of, floor_of, wrap64
@@ -53,12 +53,26 @@ def changed(pair: tuple[int, int], currency: int, amount: int) -> tuple[int, int
 
 def post_fund(state: State, amount: int, reason: int, contract: int = NO_CONTRACT,
               currency: int = USD) -> None:
+    """With sub-funds a contract's gain is its own, and its loss as far as it has money (S1)."""
+    if contract != NO_CONTRACT and state.venue.fund_by_contract == Policy.FUND_BY_CONTRACT:
+        own = max(amount, -state.markets[contract].sub_fund)
+        post_sub_fund(state, own, reason, contract)
+        amount -= own
     if amount == 0:
         return
     state.fund = changed(state.fund, currency, amount)
     state.emit_venue(Ev.BALANCE, contract, reason=reason, amount_units=amount,
                      ledger=Ledger.FUND_USD if currency == USD else Ledger.FUND_USDC,
                      balance_units=wrap64(state.fund[currency]))
+
+
+def post_sub_fund(state: State, amount: int, reason: int, contract: int) -> None:
+    if amount == 0:
+        return
+    market = state.markets[contract]
+    market.sub_fund += amount
+    state.emit_venue(Ev.BALANCE, contract, reason=reason, ledger=Ledger.SUB_FUND,
+                     amount_units=amount, balance_units=wrap64(market.sub_fund))
 
 
 def post_conversion(state: State, amount: int, currency: int) -> None:

@@ -192,7 +192,7 @@ def settle_profits(state: State, loss: int) -> None:
     """Profits are free when the fund is above 0, or when the loss was shared in full."""
     units = state.units_by_account()
     least = 0 if state.venue.unlock_requires == Policy.UNLOCK_NONNEGATIVE else 1
-    is_free = state.carried == 0 and (state.fund[0] >= least or loss > 0)
+    is_free = state.carried == 0 and (state.whole_fund >= least or loss > 0)
     is_late = state.venue.unlock_at == Policy.UNLOCK_AT_NEXT
     amount = sum(unit.kept if is_free and is_late else unit.lock for unit in units)
     for unit in units:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .book import depth
-from .codes import Side
+from .codes import Policy, Side
 from .state import Leg, Market, Order, State, Unit
 
 
@@ -26,7 +26,7 @@ def dump(state: State) -> dict[str, Any]:
         "inventory_cash_units": state.inventory_cash,
         "deposits_units": list(state.deposits),
         "withdrawals_units": list(state.withdrawals),
-        "contracts": [contract_row(market) for market in state.markets],
+        "contracts": [contract_row(state, market) for market in state.markets],
         "accounts": [account_row(state, account) for account in sorted(state.accounts)],
         "blocks": [block_row(unit) for unit in sorted(units, key=lambda u: u.isolation_id)
                    if unit.is_block],
@@ -34,8 +34,10 @@ def dump(state: State) -> dict[str, Any]:
     }
 
 
-def contract_row(market: Market) -> dict[str, Any]:
+def contract_row(state: State, market: Market) -> dict[str, Any]:
+    sub_fund = {"sub_fund_units": market.sub_fund}
     return {
+        **(sub_fund if state.venue.fund_by_contract == Policy.FUND_BY_CONTRACT else {}),
         "mark_ticks": market.mark,
         "mark_time_ns": market.mark_time_ns,
         "last_price_ticks": market.last_price,

@@ -240,7 +240,7 @@ class Market(Recorded):
     """The part of a contract that changes: mark, state, inventory, book."""
 
     __slots__ = ("funding_pending", "index", "inventory_cost", "inventory_qty", "last_price",
-                 "levels", "mark", "mark_time_ns", "number", "state", "terms")
+                 "levels", "mark", "mark_time_ns", "number", "state", "sub_fund", "terms")
 
     number: int
     terms: Contract
@@ -252,12 +252,13 @@ class Market(Recorded):
     funding_pending: int | None
     inventory_qty: int
     inventory_cost: int
+    sub_fund: int  # what the fund keeps for this contract alone (S1), never below 0
     levels: dict[int, Table[int, tuple[int, ...]]]
 
     def __init__(self, journal: Journal, number: int, terms: Contract) -> None:
         super().__init__(journal, number=number, terms=terms, mark=0, mark_time_ns=0, last_price=0,
                          index=0, state=0, funding_pending=None, inventory_qty=0, inventory_cost=0,
-                         levels={Side.BUY: Table(journal), Side.SELL: Table(journal)})
+                         sub_fund=0, levels={Side.BUY: Table(journal), Side.SELL: Table(journal)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +271,12 @@ class Change:
     cash_delta: int
 
 
-#: Policy -> the largest value that the venue knows (block_collateral and sub-funds: only 0).
+#: Policy -> the largest value that the venue knows (block_collateral: only 0).
 LARGEST_POLICY = {
     "haircut_in": 1, "block_collateral": 0, "removal": 1, "partial_close": 1, "isolated_flip": 2,
     "liquidation_limit": 1, "order_margin_in_liquidation": 1, "backstop": 1, "adl_rank": 2,
     "adl_price": 1, "surplus_to": 1, "deficit": 1, "socialize_by": 1, "socialized_loss": 1,
-    "unlock_requires": 1, "unlock_at": 1, "fund_by_contract": 0,
+    "unlock_requires": 1, "unlock_at": 1, "fund_by_contract": 1,
 }
 
 
@@ -388,6 +389,11 @@ class State(Recorded):
                 or (legs and used_legs + legs > self.venue.leg_capacity)
                 or (orders and len(self.orders) + orders > self.venue.order_capacity)):
             raise Refused(Code.CAPACITY)
+
+    @property
+    def whole_fund(self) -> int:
+        """USD of the shared fund and of every contract's (S5)."""
+        return self.fund[0] + sum(market.sub_fund for market in self.markets)
 
     def require_mark(self, contract: int) -> None:
         """O4: 207 without a mark, 222 with a stale one."""

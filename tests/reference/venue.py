@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import admin, blocks, money, orders, session, triggers
-from .codes import Code, Ev, Kind, MarketState, Profile, Scope
+from .codes import Code, Ev, Kind, MarketState, Policy, Profile, Scope
 from .contract import Contract
 from .liquidation import run_rounds
 from .records import Command, ContractTerms, Event, VenueTerms
@@ -67,7 +67,7 @@ USED: dict[int, set[str]] = {
     Kind.SETTLE_SESSION: set(),
     Kind.SET_ELIGIBILITY: {"account", "profile"},
     Kind.SET_MARKET_STATE: {"contract", "scope"},
-    Kind.FUND_TOP_UP: {"currency", "amount_units"},
+    Kind.FUND_TOP_UP: {"currency", "amount_units"},  # and a contract, where it has a sub-fund
     Kind.TICK: set(),
 }
 UNUSED = {kind: sorted(set(Command.__dataclass_fields__) - EVERYWHERE - used)
@@ -77,6 +77,7 @@ LARGEST_SCOPE = {
     Kind.CANCEL_ALL: Scope.ISOLATED,
     Kind.FUNDING: Scope.FUNDING_AT_SETTLEMENT,
     Kind.SET_MARKET_STATE: MarketState.REDUCE_ONLY,
+    Kind.FUND_TOP_UP: Scope.FUND_OF_CONTRACT,
 }
 
 
@@ -134,7 +135,8 @@ class Venue:
         legs = [leg for unit in state.units.values() for leg in unit.legs.values()]
         cash = sum(unit.cash + unit.order_cash for unit in state.units.values())
         costs = sum(leg.cost for leg in legs) + sum(m.inventory_cost for m in state.markets)
-        usd = cash + state.inventory_cash - costs + state.fees + state.fund[0] + state.conversion[0]
+        usd = cash + state.inventory_cash - costs + state.fees + state.whole_fund
+        usd += state.conversion[0]
         usdc = (sum(a.usdc for a in state.accounts.values()) + state.fund[1] + state.conversion[1])
         return {
             "USD": usd - state.deposits[0] + state.withdrawals[0],
@@ -185,7 +187,7 @@ def check_structure(state: State, c: Command, is_admin: bool) -> None:
         raise Refused(Code.NOT_ADMINISTRATION)
     if c.timestamp_ns < state.time_ns:
         raise Refused(Code.TIME_GOES_BACK)
-    if has_unused(c, unused_fields(c)):
+    if has_unused(c, unused_fields(state, c)):
         raise Refused(Code.INVALID_ARGUMENT)
     if "amount_units" in USED[c.kind] and c.amount_units <= 0:
         raise Refused(Code.INVALID_ARGUMENT)
@@ -193,13 +195,17 @@ def check_structure(state: State, c: Command, is_admin: bool) -> None:
         raise Refused(Code.INVALID_ARGUMENT)
 
 
-def unused_fields(c: Command) -> list[str]:
-    """A trigger belongs to conditional orders, a contract to the index that has no currency."""
+def unused_fields(state: State, c: Command) -> list[str]:
+    """A trigger belongs to conditional orders, a contract to the index that has no currency and to
+    the top-up of a sub-fund."""
     unused = UNUSED[c.kind]
     if c.kind == Kind.NEW_ORDER and c.order_type in orders.BECOMES:
         return [name for name in unused if name not in ("trigger_price_ticks", "scope")]
     if c.kind == Kind.INDEX and c.currency == 0:
         return [name for name in unused if name != "contract"]
+    if c.kind == Kind.FUND_TOP_UP and state.venue.fund_by_contract == Policy.FUND_BY_CONTRACT:
+        own = ("scope", "contract") if c.scope else ("scope",)
+        return [name for name in unused if name not in own]
     return unused
 
 
@@ -214,7 +220,8 @@ def check_target(state: State, c: Command) -> None:
         is_new = c.kind == Kind.OPEN_ACCOUNT
         if c.account != len(state.accounts) if is_new else c.account not in state.accounts:
             raise Refused(Code.INVALID_ACCOUNT)
-    names_contract = "contract" in used or (c.kind == Kind.INDEX and c.currency == 0)
+    names_contract = ("contract" in used or (c.kind == Kind.INDEX and c.currency == 0)
+                      or (c.kind == Kind.FUND_TOP_UP and c.scope == Scope.FUND_OF_CONTRACT))
     if names_contract and c.contract >= len(state.markets):
         if c.kind == Kind.CANCEL_ALL and c.contract == NO_CONTRACT:
             return

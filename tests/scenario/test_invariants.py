@@ -101,6 +101,29 @@ def empty_a_block(m: Moment) -> None:
     m[3]["orders"] = []
 
 
+def give_sub_funds(m: Moment, units: int) -> None:
+    for contract in m[2]["contracts"]:
+        contract["sub_fund_units"] = units
+
+
+def spare_the_sub_fund(m: Moment) -> None:
+    give_sub_funds(m, 1)
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, contract=BTC, reason=Reason.INSURANCE_FUND,
+                      ledger=Ledger.FUND_USD, amount_units=-USD))
+
+
+def pass_the_sub_fund_by(m: Moment) -> None:
+    give_sub_funds(m, 0)
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, contract=BTC, reason=Reason.LIQUIDATION_FEE,
+                      ledger=Ledger.FUND_USD, amount_units=USD))
+
+
+def overdraw_the_sub_fund(m: Moment) -> None:
+    give_sub_funds(m, 0)
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, contract=BTC, reason=Reason.INSURANCE_FUND,
+                      ledger=Ledger.SUB_FUND, amount_units=-1, balance_units=-1))
+
+
 def leave_a_debt(m: Moment) -> None:
     m[3]["accounts"][ALICE]["cash_units"] = -1
 
@@ -123,6 +146,9 @@ BREACHES: list[tuple[Callable[..., None], Callable[[Moment], None]]] = [
     (invariants.main_pays_only_transfers, charge_the_owner),
     (invariants.main_pays_only_transfers, let_the_owner_cover_the_loss),
     (invariants.main_pays_only_transfers, transfer_to_nobody),
+    (invariants.sub_funds_pay_first, spare_the_sub_fund),
+    (invariants.sub_funds_pay_first, pass_the_sub_fund_by),
+    (invariants.sub_funds_pay_first, overdraw_the_sub_fund),
     (invariants.blocks_hold_their_orders, mix_up_order_cash),
     (invariants.blocks_hold_their_orders, empty_a_block),
     (invariants.no_voluntary_deficit, leave_a_debt),

@@ -52,7 +52,7 @@ def test_every_word_has_the_number_of_its_place() -> None:
 
 def test_the_defaults_are_all_zero() -> None:
     row = venue_terms()[0]
-    assert [int(row[name]) for name in (*CHOICES, "cover_limit_units")] == [0] * 17
+    assert [int(row[name]) for name in (*CHOICES, "cover_limit_units")] == [0] * 18
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_limit_finer_than_a_money_unit_is_refused() -> None:
         venue_terms(policies=pc.Policies(cover_limit="0.000000001"))
 
 
-@pytest.mark.parametrize("name", [*CHOICES, "fund_by_contract", "spare", "cover_limit_units"])
+@pytest.mark.parametrize("name", [*CHOICES, "spare", "cover_limit_units"])
 def test_the_core_refuses_a_number_that_means_nothing(name: str) -> None:
     terms = venue_terms()
     terms[name] = -1 if name == "cover_limit_units" else 1
