@@ -14,6 +14,8 @@ name. Model and engine are held to the same ones.
 | nobody_is_liquidating | Q4 | no unit is LIQUIDATING when a command returns |
 | only_named_units_change | Q7, I4 | a unit that no event names is bit-identical |
 | main_pays_only_transfers | I4, I13, Q7 | a block takes from main by ISOLATED_TRANSFER alone |
+| blocks_lose_what_moved_in | I13 | USDC too: it moves between one owner's units, or is converted |
+| conversion_stays_in_its_unit | A4 | a unit's USD comes from its own USDC, at the index at most |
 | sub_funds_pay_first | S1 | a contract's fund is not negative, and pays before the shared one |
 | blocks_hold_their_orders | I2 | order_cash is the sum of the reserves of the block's orders |
 | no_voluntary_deficit | O7 | no unit's cash is negative unless its position carries it |
@@ -75,6 +77,8 @@ def balances_of(dump: Dump) -> dict[tuple[int, Key], int]:
         key = (block["account"], block["isolation_id"])
         found[Ledger.BLOCK_POSITION, key] = block["cash_units"]
         found[Ledger.BLOCK_ORDER, key] = block["order_cash_units"]
+        found[Ledger.BLOCK_POSITION_USDC, key] = block.get("usdc_units", 0)
+        found[Ledger.BLOCK_ORDER_USDC, key] = block.get("order_usdc_units", 0)
     return found
 
 
@@ -111,6 +115,7 @@ def ledger_identity(command: Any, events: list[Any], before: Dump, after: Dump) 
     assert usd == after["deposits_units"][0] - after["withdrawals_units"][0], "L1 in USD"
     usdc = after["fund_units"][1] + after["conversion_units"][1]
     usdc += sum(a["usdc_units"] for a in after["accounts"])
+    usdc += sum(b.get("usdc_units", 0) + b.get("order_usdc_units", 0) for b in after["blocks"])
     assert usdc == after["deposits_units"][1] - after["withdrawals_units"][1], "L1 in USDC"
 
 
@@ -266,6 +271,8 @@ def only_named_units_change(command: Any, events: list[Any], before: Dump, after
     assert not gone, f"Q7: orders {gone} ended without an event"
 
 
+USD_OF_OWNERS = (Ledger.MAIN_USD, Ledger.BLOCK_POSITION, Ledger.BLOCK_ORDER)
+USDC_OF_OWNERS = (Ledger.MAIN_USDC, Ledger.BLOCK_POSITION_USDC, Ledger.BLOCK_ORDER_USDC)
 #: What may reach a main account's cash without a position of its own.
 MONEY_THAT_MOVES = (Reason.DEPOSIT, Reason.WITHDRAW, Reason.ISOLATED_TRANSFER,
                     Reason.AUTO_CONVERSION)
@@ -282,7 +289,7 @@ def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, afte
     holders = {key for key, _ in held}
     transfers: dict[int, int] = defaultdict(int)
     for event in balance_events(events):
-        if event.reason == Reason.ISOLATED_TRANSFER:
+        if event.reason == Reason.ISOLATED_TRANSFER and event.ledger in USD_OF_OWNERS:
             transfers[event.account] += event.amount_units
         if event.ledger != Ledger.MAIN_USD or event.reason in MONEY_THAT_MOVES:
             continue
@@ -296,6 +303,52 @@ def main_pays_only_transfers(command: Any, events: list[Any], before: Dump, afte
             assert (key, event.contract) in held, f"I4: main without a position there pays {event}"
     wrong = {account: total for account, total in transfers.items() if total}
     assert not wrong, f"I13: transfers do not cancel out {wrong}"
+
+
+def blocks_lose_what_moved_in(
+    command: Any, events: list[Any], before: Dump, after: Dump
+) -> None:
+    """I13, A4: USDC changes hands between the units of one owner, is converted, or is main's own.
+
+    So what an owner loses in USDC through a block is at most what moved in less what moved out.
+    """
+    transfers: dict[int, int] = defaultdict(int)
+    for event in balance_events(events):
+        if event.ledger not in USDC_OF_OWNERS:
+            continue
+        if event.reason == Reason.ISOLATED_TRANSFER:
+            transfers[event.account] += event.amount_units
+        elif event.ledger == Ledger.MAIN_USDC:
+            assert event.reason in MONEY_THAT_MOVES, f"I13: main's USDC pays {event}"
+        else:
+            assert event.reason == Reason.AUTO_CONVERSION, f"I13: a block's USDC pays {event}"
+            assert event.amount_units < 0, f"A4: a block buys USDC {event}"
+    wrong = {account: total for account, total in transfers.items() if total}
+    assert not wrong, f"I13: transfers of USDC do not cancel out {wrong}"
+    for block in after["blocks"]:
+        held = block.get("usdc_units", 0), block.get("order_usdc_units", 0)
+        assert min(held) >= 0, f"I13: a block owes USDC {block}"
+
+
+def conversion_stays_in_its_unit(
+    command: Any, events: list[Any], before: Dump, after: Dump
+) -> None:
+    """A4: what a unit gets as USD its own USDC has given, and is at most worth; both move."""
+    given: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
+    venue, index = [0, 0], max(before["index_e6"], after["index_e6"])
+    for event in balance_events(events):
+        if event.reason != Reason.AUTO_CONVERSION:
+            continue
+        if event.account == NONE:
+            venue[event.ledger == Ledger.CONVERSION_USDC] += event.amount_units
+        else:
+            given[unit_of(event)][event.ledger in USDC_OF_OWNERS] += event.amount_units
+    for key, (usd, usdc) in given.items():
+        assert usd >= 0 > usdc, f"A4: unit {key} converts {usdc} USDC into {usd} USD"
+        assert usd * 10**6 <= -usdc * index, f"A4: unit {key} gains by conversion"
+    for at in (0, 1):
+        total = venue[at] + sum(pair[at] for pair in given.values())
+        assert total == 0, f"A4: the conversion account is off by {total}"
 
 
 def sub_funds_pay_first(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
@@ -313,18 +366,22 @@ def sub_funds_pay_first(command: Any, events: list[Any], before: Dump, after: Du
 
 
 def blocks_hold_their_orders(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
-    """I2: each order's reserve is its own money, and order_cash is their sum."""
+    """I2: each order's reserve is its own money, and order_cash is their sum, as is their USDC."""
     reserves: dict[Key, int] = defaultdict(int)
+    in_kind: dict[Key, int] = defaultdict(int)
     alive: set[Key] = set()
     for order in after["orders"]:
         key = (order["account"], order["isolation_id"])
         reserves[key] += order["reserve"]
+        in_kind[key] += order.get("usdc", 0)
         alive.add(key)
         assert 0 <= order["reserved"] <= order["left"], f"C3: reserved lots of {order}"
         assert order["reserve"] >= 0, f"C3: reserve of {order}"
+        assert order.get("usdc", 0) >= 0, f"C3: USDC of {order}"
     for block in after["blocks"]:
         key = (block["account"], block["isolation_id"])
         assert block["order_cash_units"] == reserves[key], f"I2: order_cash of block {key}"
+        assert block.get("order_usdc_units", 0) == in_kind[key], f"I2: order USDC of block {key}"
         assert block["qty_lots"] or key in alive, f"I2: block {key} has neither position nor orders"
         open_ = BlockState.OPEN if block["qty_lots"] else BlockState.PENDING
         assert block["state"] == open_, f"I1: state of block {key}"
@@ -345,7 +402,8 @@ Invariant = Callable[[Any, list[Any], Dump, Dump], None]
 INVARIANTS: tuple[Invariant, ...] = (
     ledger_identity, positions_cancel_out, events_fold_to_balances, events_fold_to_positions,
     refused_changes_nothing, nobody_is_liquidating, only_named_units_change,
-    main_pays_only_transfers, sub_funds_pay_first, blocks_hold_their_orders, no_voluntary_deficit,
+    main_pays_only_transfers, blocks_lose_what_moved_in, conversion_stays_in_its_unit,
+    sub_funds_pay_first, blocks_hold_their_orders, no_voluntary_deficit,
 )
 
 

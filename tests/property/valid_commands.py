@@ -329,14 +329,24 @@ class ValidCommands:
         if block is None:
             return []
         money = max(1, self.view.money(block["account"]))
-        return [self.on_block(Kind.ADD_MARGIN, block, self.rng.randint(1, max(1, money // 4)))]
+        fields = self.on_block(Kind.ADD_MARGIN, block, self.rng.randint(1, max(1, money // 4)))
+        return [fields | self.some_currency()]
+
+    def some_currency(self) -> Fields:
+        """Of margin that goes in or out: USD, said or not, or USDC where it stays in kind."""
+        if self.world.venue.block_collateral and self.rng.random() < 0.5:
+            return {"currency": Currency.USDC}
+        return {"currency": self.rng.choice((0, 0, 0, Currency.USD))}
 
     def remove_margin(self) -> list[Fields]:
         block = self.some_block()
         if block is None:
             return []
-        most = max(1, block["cash_units"] // 10)
-        return [self.on_block(Kind.REMOVE_MARGIN, block, self.rng.randint(1, most))]
+        currency = self.some_currency()
+        own = block.get("usdc_units", 0) if currency["currency"] == Currency.USDC else (
+            block["cash_units"])
+        fields = self.on_block(Kind.REMOVE_MARGIN, block, self.rng.randint(1, max(1, own // 10)))
+        return [fields | currency]
 
     def withdraw(self) -> list[Fields]:
         account = self.trader()

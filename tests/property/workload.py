@@ -76,7 +76,7 @@ class Workload(RulebookCommands):
         for account in range(ACCOUNTS):
             dollars = rich if account in MAKERS else self.rng.choice((20, 100, 400, 1500))
             steps.append(self.make_deposit(account, Currency.USD, dollars * self.dollar))
-            if account in (5, 6):
+            if account in (5, 6) or (self.world.venue.block_collateral and account in TRADERS):
                 steps.append(self.make_deposit(account, Currency.USDC, 800 * self.dollar))
             profile = FULL_PROFILE if account < ACCOUNTS - 1 else 0
             steps.append({"kind": Kind.SET_ELIGIBILITY, "account": account, "profile": profile})
@@ -417,13 +417,15 @@ class Workload(RulebookCommands):
 
     def edge_add_margin(self) -> list[Fields]:
         block = self.some_block()
-        return self.edge_amount(self.on_block(Kind.ADD_MARGIN, block, 0)) if block else []
+        return self.edge_amount(
+            self.on_block(Kind.ADD_MARGIN, block, 0) | self.some_currency()) if block else []
 
     def edge_remove(self) -> list[Fields]:
         blocks = [b for b in self.view.blocks if b["qty_lots"]] or self.view.blocks
         if not blocks:
             return []
-        return self.edge_amount(self.on_block(Kind.REMOVE_MARGIN, self.rng.choice(blocks), 0))
+        return self.edge_amount(self.on_block(Kind.REMOVE_MARGIN, self.rng.choice(blocks), 0)
+                                | self.some_currency())
 
     def edge_explicit(self) -> list[Fields]:
         fields = self.isolated_order(explicit=1)[0]

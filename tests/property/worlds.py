@@ -230,11 +230,19 @@ class View:
         return rate + share * self.initial_rate(contract, lots, 0), 0
 
     def cash_of(self, account: int, isolation_id: int) -> int:
-        """What carries a unit's position: a block's cash, or main's money."""
+        """What carries a unit's position: a block's cash and USDC, or main's money."""
         for block in self.blocks:
             if isolation_id and block["isolation_id"] == isolation_id:
-                return int(block["cash_units"])
+                usdc = self.usdc_of(account, isolation_id)
+                return int(block["cash_units"] + usdc * self.dump["index_e6"] // 10**6)
         return self.money(account)
+
+    def usdc_of(self, account: int, isolation_id: int) -> int:
+        """A main account's, or a block's where it stays in kind."""
+        if not isolation_id:
+            return int(self.accounts[account]["usdc_units"])
+        return sum(int(block.get("usdc_units", 0)) for block in self.blocks
+                   if block["isolation_id"] == isolation_id)
 
     def bankruptcy_price(self, position: Position) -> int:
         """The order price next below the mark at which a unit with one leg owns nothing."""
@@ -245,8 +253,7 @@ class View:
     def haircut_of(self, account: int, isolation_id: int, called: bool) -> int:
         """What the unit's USDC adds to its requirement: half of it to maintenance; all of it where
         it is taken off the value (A4)."""
-        usdc = 0 if isolation_id else self.accounts[account]["usdc_units"]
-        value = usdc * self.dump["index_e6"] // 10**6
+        value = self.usdc_of(account, isolation_id) * self.dump["index_e6"] // 10**6
         cut = -(-value * self.world.venue.usdc_haircut_e9 // E9)
         return cut if called or self.world.venue.haircut_in else (cut + 1) // 2
 

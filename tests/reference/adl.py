@@ -6,7 +6,7 @@ from .closing import close_lots, remainder_to_fund
 from .codes import Ev, Policy
 from .margin import bankruptcy_mark, equity, notional_of, upnl_of
 from .matching import position_ended
-from .posting import return_everything
+from .posting import cover_negative_usd, return_everything, return_usdc
 from .state import Leg, State, Unit
 from .units import E3, E6, ceil_of, floor_div, floor_of
 
@@ -103,8 +103,11 @@ def close_side(state: State, unit: Unit, leg: Leg, lots: int, price: int,
 
 def end_candidate(state: State, unit: Unit, contract: int) -> None:
     """As any position that ends; a block's owner loses no more than what is in the block (I13)."""
-    if unit.is_block and unit.cash < 0:
-        remainder_to_fund(state, unit)
-    elif unit.is_block:
-        return_everything(state, unit)
+    if unit.is_block:
+        cover_negative_usd(state, unit)
+        if unit.cash < 0:
+            remainder_to_fund(state, unit)
+            return_usdc(state, unit, unit.usdc)
+        else:
+            return_everything(state, unit)
     position_ended(state, unit, contract)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .codes import Code, Currency, Done, Ev, Profile
 from .eligibility import group_allowed, standing_code
 from .liquidation import run_rounds, touch_failing, work_off
+from .margin import usdc_of
 from .records import Command
 from .reserves import end_orders
 from .state import Order, Refused, State
@@ -27,7 +28,7 @@ def set_mark(state: State, c: Command) -> None:
 
 
 def set_index(state: State, c: Command) -> None:
-    """A4: the index of USDC concerns every main account that has some."""
+    """A4: the index of USDC concerns every unit that has some."""
     if c.currency == 0:
         set_contract_index(state, c)
         return
@@ -37,7 +38,7 @@ def set_index(state: State, c: Command) -> None:
         raise Refused(Code.INVALID_ARGUMENT)
     state.index = c.mark_ticks
     state.emit_venue(Ev.INDEXED, price_ticks=c.mark_ticks)
-    touch_failing(state, [state.main(a) for a in state.accounts if state.accounts[a].usdc])
+    touch_failing(state, [unit for unit in state.units.values() if usdc_of(state, unit)])
 
 
 def set_contract_index(state: State, c: Command) -> None:

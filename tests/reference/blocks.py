@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from .codes import BlockState, Code, Ev, Exec
+from .codes import BlockState, Code, Currency, Ev, Exec, Policy
 from .eligibility import require_eligible
-from .margin import amounts, leg_im, removable, side_reserves
+from .margin import (
+    amounts,
+    leg_im,
+    removable,
+    removable_usdc,
+    side_reserves,
+    withdrawable_usdc,
+)
 from .orders import open_block
-from .posting import fund_orders, fund_position, return_everything, return_position_cash
+from .posting import (
+    fund_orders,
+    fund_position,
+    parts_of,
+    return_everything,
+    return_position_cash,
+    return_usdc,
+)
 from .records import Command
 from .reserves import reserve_at_leverage
 from .state import Leg, Refused, State, Unit
@@ -69,45 +83,61 @@ def lower_block(state: State, block: Unit, leg: Leg, leverage: int, tops_up: boo
     """I7: what is missing comes from main, exactly, or nothing changes."""
     market = state.markets[leg.contract]
     orders = state.orders_of(block)
-    for_position = max(0, leg_im(market, leg, leverage) - amounts(state, block).mb)
+    now = amounts(state, block)
+    for_position = max(0, leg_im(market, leg, leverage) + now.cut - now.mb)
     for_orders = {o.order_id: reserve_at_leverage(state, o, leverage) - o.reserve for o in orders}
     need = for_position + sum(for_orders.values())
     if need and not tops_up:
         raise Refused(Code.EXCEEDS_INITIAL_MARGIN, need)
-    main_now = amounts(state, state.main(block.account))
+    main = state.main(block.account)
+    main_now = amounts(state, main)
     if need > main_now.transferable:
         raise Refused(Code.INSUFFICIENT_BALANCE, need, main_now.payable)
     change_leverage(state, block, leg, leverage)
-    fund_position(state, block, for_position)
+    fund_position(state, block, parts_of(state, main, for_position))
     for order in orders:
-        more = for_orders[order.order_id]
+        parts = parts_of(state, main, for_orders[order.order_id])
         order.leverage = 0 if order.trigger_type else leverage
-        order.reserve += more
-        fund_orders(state, block, more, order.order_id)
+        order.reserve += parts[0]
+        order.usdc += parts[1]
+        fund_orders(state, block, parts, order.order_id)
 
 
 # ---- margin in and out
 
 
+def is_usdc(state: State, c: Command) -> bool:
+    """Margin is in USD unless it is said; in USDC only where a block holds it in kind (A4)."""
+    if c.currency in (0, Currency.USD):
+        return False
+    if c.currency != Currency.USDC or state.venue.block_collateral != Policy.IN_KIND:
+        raise Refused(Code.INVALID_CURRENCY)
+    return True
+
+
 def add_margin(state: State, c: Command) -> None:
-    """I8: from main's transferable money, at once."""
+    """I8: from main's transferable money, at once; USDC as far as C5 lets it leave main."""
+    in_usdc = is_usdc(state, c)
     block = open_block(state, c.account, c.isolation_id)
-    now = amounts(state, state.main(c.account))
-    if c.amount_units > now.transferable:
-        raise Refused(Code.INSUFFICIENT_BALANCE, c.amount_units, now.payable)
-    fund_position(state, block, c.amount_units)
+    main = state.main(c.account)
+    most = withdrawable_usdc(state, main) if in_usdc else amounts(state, main).payable
+    if c.amount_units > max(0, most):
+        raise Refused(Code.INSUFFICIENT_BALANCE, c.amount_units, most)
+    parts = (0, c.amount_units) if in_usdc else parts_of(state, main, c.amount_units)
+    fund_position(state, block, parts)
 
 
 def remove_margin(state: State, c: Command) -> None:
     """I9: at most what is removable; it raises risk."""
+    in_usdc = is_usdc(state, c)
     block = open_block(state, c.account, c.isolation_id)
     require_eligible(state, c.account, block.contract, isolated=True, leverage=block.leverage)
     if block.positions():
         state.require_mark(block.contract)
-    most = removable(state, block)
+    most = (removable_usdc if in_usdc else removable)(state, block)
     if c.amount_units > most:
         raise Refused(Code.EXCEEDS_REMOVABLE, c.amount_units, most)
-    return_position_cash(state, block, c.amount_units)
+    (return_usdc if in_usdc else return_position_cash)(state, block, c.amount_units)
 
 
 # ---- the end of a block
@@ -118,7 +148,7 @@ def is_idle(state: State, block: Unit) -> bool:
 
 
 def close_block(state: State, block: Unit) -> None:
-    """All its cash goes to main; then it is gone, and its id never comes back."""
+    """All its money goes to main; then it is gone, and its id never comes back."""
     return_everything(state, block)
     end_block(state, block)
 

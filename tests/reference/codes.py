@@ -111,6 +111,7 @@ class Policy:
     """Values of VENUE_TERMS' policies; 0 is always the default."""
 
     HAIRCUT_IN_VALUE = 1
+    IN_KIND = 1
     REMOVAL_FREE = 1
     PARTIAL_CLOSE_PROPORTIONAL = 1
     FLIP_CLIP = 1

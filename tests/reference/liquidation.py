@@ -23,7 +23,13 @@ from .margin import (
     meets_maintenance,
 )
 from .matching import walk
-from .posting import cover_negative_usd, post_cash, post_inventory, return_everything
+from .posting import (
+    convert_everything,
+    cover_negative_usd,
+    post_cash,
+    post_inventory,
+    return_everything,
+)
 from .reserves import end_orders
 from .state import Leg, Market, State, Unit
 from .units import NONE, ceil_div
@@ -49,8 +55,7 @@ def touched_units(state: State) -> list[Unit]:
 def look_at_touched(state: State) -> list[Unit]:
     """Cover, close idle blocks, send margin calls; returns the units with MB < MM."""
     for unit in touched_units(state):
-        if not unit.is_block:
-            cover_negative_usd(state, unit)
+        cover_negative_usd(state, unit)
     for unit in touched_units(state):
         if unit.is_block and is_idle(state, unit):
             close_block(state, unit)
@@ -217,6 +222,7 @@ def liquidate_block(state: State, block: Unit) -> None:
         block.state = BlockState.OPEN if leg.qty else BlockState.PENDING
         state.emit_unit(Ev.BLOCK_OPEN if leg.qty else Ev.BLOCK_PENDING, block, block.contract)
         return
+    convert_everything(state, block)
     walk(state, block.contract, LiquidationTaker(state, block, leg, abs(leg.qty)))
     if leg.qty:
         leave_to_backstop(state, block, leg, abs(leg.qty))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,11 +27,15 @@ def haircut_of(state: State, value: int) -> int:
     return ceil_div(value * state.venue.usdc_haircut_e9, E9)
 
 
-def haircut(state: State, unit: Unit) -> int:
-    """What USDC adds to IM; MM has half of it. Blocks hold no USDC."""
-    if unit.is_block:
-        return 0
-    return haircut_of(state, usdc_value(state, state.accounts[unit.account].usdc))
+def usdc_of(state: State, unit: Unit, change: Change | None = None) -> int:
+    """The unit's own; that of a block's orders is not its collateral."""
+    own = unit.usdc if unit.is_block else state.accounts[unit.account].usdc
+    return own + (change.usdc_delta if change else 0)
+
+
+def haircut(state: State, unit: Unit, change: Change | None = None) -> int:
+    """What USDC adds to IM; MM has half of it."""
+    return haircut_of(state, usdc_value(state, usdc_of(state, unit, change)))
 
 
 def conversion_rate(state: State) -> Fraction:
@@ -38,16 +43,18 @@ def conversion_rate(state: State) -> Fraction:
     return Fraction(state.index * (E9 - state.venue.usdc_haircut_e9), E15)
 
 
-def collateral(state: State, unit: Unit) -> int:
-    if unit.is_block:
-        return unit.cash
-    return unit.cash + usdc_value(state, state.accounts[unit.account].usdc)
+def given_for(state: State, usdc: int) -> int:
+    """What USDC gives as USD when it is converted."""
+    return floor_of(usdc * conversion_rate(state))
+
+
+def collateral(state: State, unit: Unit, change: Change | None = None) -> int:
+    return unit.cash + usdc_value(state, usdc_of(state, unit, change))
 
 
 def converted(state: State, unit: Unit) -> int:
     """What the collateral gives as USD: less than its value by the haircut of the USDC."""
-    own = 0 if unit.is_block else state.accounts[unit.account].usdc
-    return unit.cash + floor_of(own * conversion_rate(state))
+    return unit.cash + given_for(state, usdc_of(state, unit))
 
 
 # ---- positions at the mark
@@ -74,7 +81,7 @@ def legs_after(state: State, unit: Unit,
 
 def equity(state: State, unit: Unit, change: Change | None = None) -> int:
     """Collateral value + uPnL: a whole number."""
-    total = collateral(state, unit) + (change.cash_delta if change else 0)
+    total = collateral(state, unit, change) + (change.cash_delta if change else 0)
     return total + sum(upnl_of(market, qty, cost)
                        for market, qty, cost, _ in legs_after(state, unit, change))
 
@@ -86,7 +93,7 @@ def is_solvent(state: State, unit: Unit, change: Change) -> bool:
 
 def meets_maintenance(state: State, unit: Unit, change: Change | None = None) -> bool:
     """Q1, O7: MB >= MM as the exact rational inequality."""
-    half = ceil_div(haircut(state, unit), 2)
+    half = ceil_div(haircut(state, unit, change), 2)
     legs = [(market, abs(qty)) for market, qty, _, _ in legs_after(state, unit, change)]
     off = sum(market.terms.cumulative(lots, market.mark) for market, lots in legs)
     return covers(equity(state, unit, change) - half + off,
@@ -131,6 +138,7 @@ class Amounts:
     mm: int
     fr: int
     order_margin: int
+    cut: int  # the USDC haircut: in IM whole, in MM half
 
     @property
     def mb(self) -> int:
@@ -184,7 +192,7 @@ def amounts(state: State, unit: Unit) -> Amounts:
         fr += part_up(notional, market.terms.fee_reserve)
     cut = haircut(state, unit)
     return Amounts(collateral(state, unit), converted(state, unit), upnl, im + cut,
-                   mm + ceil_div(cut, 2), fr, order_margin(state, unit))
+                   mm + ceil_div(cut, 2), fr, order_margin(state, unit), cut)
 
 
 def withdrawable_usd(state: State, unit: Unit) -> int:
@@ -199,34 +207,57 @@ def withdrawable_usdc(state: State, unit: Unit) -> int:
     a = amounts(state, unit)
     free = a.free - max(0, a.upnl)
 
-    def left(leaving: int) -> int:
+    def fits(leaving: int) -> bool:
         before, after = usdc_value(state, own), usdc_value(state, own - leaving)
-        return free - (before - after) + haircut_of(state, before) - haircut_of(state, after)
+        lost = before - after - haircut_of(state, before) + haircut_of(state, after)
+        return free >= lost
 
-    if left(0) < 0:
-        return 0
-    low, high = 0, own
-    while low < high:
-        middle = high - floor_div(high - low, 2)
-        low, high = (middle, high) if left(middle) >= 0 else (low, middle - 1)
-    return low
+    return most_of(own, fits)
 
 
 def releasable(state: State, unit: Unit) -> int:
-    """min(position_cash - MM, MB - IM), not below 0 (I9, I10)."""
+    """min(position_cash - MM, MB - IM), not below 0 (I9, I10); own USDC carries MM first."""
     a = amounts(state, unit)
-    return max(0, min(unit.cash - a.mm, a.mb - a.im))
+    bare = max(0, a.mm - given_for(state, usdc_of(state, unit)))
+    return max(0, min(unit.cash - bare, a.mb - a.im))
 
 
-def removable(state: State, unit: Unit) -> int:
-    """I9: nothing unless the position gains on its opening cost."""
-    leg = unit.legs[unit.contract]
-    if not leg.qty:
-        return unit.cash
-    profit = upnl_of(state.markets[unit.contract], leg.qty, leg.cost0)
-    if profit <= 0 and state.venue.removal != Policy.REMOVAL_FREE:
-        return 0
-    return releasable(state, unit)
+def gains(state: State, block: Unit) -> bool:
+    """I9: whether the position gains on its opening cost, or need not."""
+    leg = block.legs[block.contract]
+    profit = upnl_of(state.markets[block.contract], leg.qty, leg.cost0)
+    return profit > 0 or state.venue.removal == Policy.REMOVAL_FREE
+
+
+def removable(state: State, block: Unit) -> int:
+    """I9, USD."""
+    if not block.positions():
+        return block.cash
+    return releasable(state, block) if gains(state, block) else 0
+
+
+def removable_usdc(state: State, block: Unit) -> int:
+    """I9, USDC: the most that leaves both terms of the rule >= 0; MM as it is before."""
+    if not block.positions():
+        return block.usdc
+    a, own = amounts(state, block), block.usdc
+
+    def fits(leaving: int) -> bool:
+        value = usdc_value(state, own - leaving)
+        lost = usdc_value(state, own) - value + haircut_of(state, value) - a.cut
+        return (block.cash + given_for(state, own - leaving) >= a.mm
+                and a.mb - a.im >= lost)
+
+    return most_of(own, fits) if gains(state, block) else 0
+
+
+def most_of(own: int, fits: Callable[[int], bool]) -> int:
+    """The largest part of what is owned that fits, where what is less fits too; 0 if nothing."""
+    low, high = 0, own
+    while low < high:
+        middle = high - floor_div(high - low, 2)
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low if fits(low) else 0
 
 
 # ---- thresholds (Q2, Q3)

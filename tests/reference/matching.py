@@ -7,7 +7,7 @@ from typing import Protocol
 
 from .book import next_maker
 from .codes import BlockState, Code, Done, Ev, Exec, Fill, Policy, Reason, Stp
-from .margin import is_solvent, meets_maintenance, releasable
+from .margin import given_for, is_solvent, meets_maintenance, releasable
 from .posting import (
     charge_trade_fee,
     post_cash,
@@ -66,6 +66,7 @@ class Money:
     notional: int
     fee: int
     slice: int = 0      # leaves order_cash
+    usdc: int = 0       # of the slice, beside it: all of it stays in the position
     kept: int = 0       # stays in position_cash (opening)
     pnl: int = 0        # realized (closing)
     released: int = 0   # cost
@@ -79,17 +80,18 @@ def money_of(state: State, order: Order, lots: int, price: int, is_taker: bool) 
     fee = part_up(notional, contract.taker if is_taker else contract.maker)
     if closes(leg, order.sign):
         released, released0 = released_cost(leg, lots)
-        part = slice_of(state, order, lots - min(lots, order.unreserved))
-        return Money(notional, fee, part, 0, -order.sign * notional - released, released, released0)
-    part = slice_of(state, order, lots)
+        part, usdc = slice_of(state, order, lots - min(lots, order.unreserved))
+        return Money(notional, fee, part, usdc, 0, -order.sign * notional - released, released,
+                     released0)
+    part, usdc = slice_of(state, order, lots)
     if order.explicit:
-        return Money(notional, fee, part, part)
+        return Money(notional, fee, part, usdc, part)
     price_marks = price * contract.k
     at_mark = lots * max(price_marks, market.mark) * contract.v
     worse = lots * contract.v * max(0, order.sign * (price_marks - market.mark))
     asked = (part_up(at_mark, order_rate(state, order)) + fee
              + part_up(at_mark, contract.fee_reserve) + worse + order.extra)
-    return Money(notional, fee, part, min(part, asked))
+    return Money(notional, fee, part, usdc, min(part, max(0, asked - given_for(state, usdc))))
 
 
 def fill_refusal(state: State, order: Order, lots: int, price: int, is_taker: bool) -> int:
@@ -102,7 +104,7 @@ def fill_refusal(state: State, order: Order, lots: int, price: int, is_taker: bo
                         money.pnl - money.fee)
         return 0 if is_solvent(state, unit, change) else Code.BEYOND_BANKRUPTCY
     change = Change(order.contract, leg.qty + sign * lots, leg.cost + sign * money.notional,
-                    (money.kept if unit.is_block else 0) - money.fee)
+                    (money.kept if unit.is_block else 0) - money.fee, money.usdc)
     return 0 if meets_maintenance(state, unit, change) else Code.IMMEDIATE_LIQUIDATION
 
 
@@ -127,17 +129,17 @@ def clear_opening(state: State, order: Order, lots: int, money: Money) -> None:
     unit = state.unit_of(order)
     leg = unit.legs[order.contract]
     was_flat = leg.qty == 0
-    part = spend(state, order, lots)
+    parts = spend(state, order, lots)
     order.left -= lots
     order.filled += lots
     leg.qty += order.sign * lots
     leg.cost += order.sign * money.notional
     leg.cost0 += order.sign * money.notional
     if unit.is_block:
-        slice_to_position(state, unit, part, order.order_id)
+        slice_to_position(state, unit, parts, order.order_id)
     charge_trade_fee(state, unit, money.fee, order.contract, order.order_id)
     if unit.is_block:
-        return_position_cash(state, unit, part - money.kept, order.order_id)
+        return_position_cash(state, unit, parts[0] - money.kept, order.order_id)
         if was_flat:
             unit.state = BlockState.OPEN
             state.emit_unit(Ev.BLOCK_OPEN, unit, order.contract)
@@ -148,14 +150,14 @@ def clear_closing(state: State, order: Order, lots: int, money: Money, is_taker:
     unit = state.unit_of(order)
     leg = unit.legs[order.contract]
     cash_before, held_before = unit.cash, abs(leg.qty)
-    part = spend(state, order, lots - min(lots, order.unreserved))
+    parts = spend(state, order, lots - min(lots, order.unreserved))
     order.left -= lots
     order.filled += lots
     leg.qty += order.sign * lots
     leg.cost -= money.released
     leg.cost0 -= money.released0
     if unit.is_block:
-        return_order_cash(state, unit, part, order.order_id)
+        return_order_cash(state, unit, parts, order.order_id)
     post_cash(state, unit, money.pnl, Reason.REALIZED_PNL, order.contract, order.order_id)
     charge_trade_fee(state, unit, money.fee, order.contract, order.order_id)
     if leg.qty == 0:

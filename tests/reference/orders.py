@@ -9,7 +9,7 @@ from .codes import Code, Done, Ev, Exec, MarketState, OrderType, Policy, Side, S
 from .eligibility import require_eligible
 from .margin import amounts, meets_initial, notional_of, side_reserves
 from .matching import BOTH_END, OrderTaker, walk
-from .posting import fund_orders, return_order_cash
+from .posting import fund_orders, parts_of, return_order_cash
 from .records import Command
 from .reserves import add_order, end_order, end_orders, remove_order, shorten_reserve
 from .state import Leg, Market, Order, Refused, State, Unit, fires_on_rise
@@ -238,7 +238,7 @@ def requeue(state: State, order: Order, price: int, total: int) -> None:
     unit = state.unit_of(order)
     remove_order(state, order)
     if unit.is_block:
-        return_order_cash(state, unit, order.reserve, order.order_id)
+        return_order_cash(state, unit, (order.reserve, order.usdc), order.order_id)
     if order.link:
         state.orders[order.link].link = 0
     place(state, Ticket(
@@ -575,6 +575,8 @@ def accept(state: State, market: Market, unit: Unit | None, t: Ticket, r: Reserv
         unit = make_block(state, t)
     state.leg(unit, t.contract)
     order = make_order(state, market, unit, t, r)
+    if unit.is_block:
+        order.reserve, order.usdc = parts_of(state, state.main(t.account), order.reserve)
     add_order(state, order)
     if t.is_amended:
         emit_amended(state, order)
@@ -583,7 +585,7 @@ def accept(state: State, market: Market, unit: Unit | None, t: Ticket, r: Reserv
     if is_new_block:
         state.emit_unit(Ev.BLOCK_PENDING, unit, t.contract)
     if unit.is_block:
-        fund_orders(state, unit, order.reserve, t.order_id)
+        fund_orders(state, unit, (order.reserve, order.usdc), t.order_id)
     return order
 
 
@@ -595,8 +597,8 @@ def make_order(state: State, market: Market, unit: Unit, t: Ticket, r: Reservati
         exec_flags=t.exec_flags, stp=t.stp, expiry_ns=t.expiry_ns,
         leverage=0 if t.trigger_type else t.leverage,
         accept_mark=market.mark, size=r.size, reserved_total=r.lots, reserved_used=0,
-        reserve=t.explicit or r.need, extra=r.extra, explicit=int(t.explicit > 0), resting=False,
-        link=0, trigger_type=t.trigger_type, trigger_price=t.trigger_price,
+        reserve=t.explicit or r.need, usdc=0, extra=r.extra, explicit=int(t.explicit > 0),
+        resting=False, link=0, trigger_type=t.trigger_type, trigger_price=t.trigger_price,
         trigger_by=t.trigger_by)
 
 

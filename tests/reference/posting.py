@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .codes import Currency, Ev, Ledger, Policy, Reason
-from .margin import conversion_rate
+from .margin import conversion_rate, given_for, usdc_of
 from .state import State, Unit
-from .units import NO_CONTRACT, ceil_of, floor_of, wrap64
+from .units import NO_CONTRACT, ceil_of, wrap64
 
 # S4: money that only moves is no profit.
 NOT_PROFIT = (Reason.DEPOSIT, Reason.WITHDRAW, Reason.ISOLATED_TRANSFER, Reason.AUTO_CONVERSION)
@@ -37,14 +37,29 @@ def post_order_cash(state: State, unit: Unit, amount: int, order_id: int,
                     ledger=Ledger.BLOCK_ORDER, amount_units=amount, balance_units=unit.order_cash)
 
 
-def post_usdc(state: State, unit: Unit, amount: int, reason: int) -> None:
+def post_usdc(state: State, unit: Unit, amount: int, reason: int, contract: int = NO_CONTRACT,
+              order_id: int = 0) -> None:
+    """USDC of a main account, or of a block's position."""
     if amount == 0:
         return
-    account = state.accounts[unit.account]
-    account.usdc += amount
+    owner = unit if unit.is_block else state.accounts[unit.account]
+    owner.usdc += amount
     state.touch(unit)
-    state.emit_unit(Ev.BALANCE, unit, reason=reason, ledger=Ledger.MAIN_USDC, amount_units=amount,
-                    balance_units=account.usdc)
+    state.emit_unit(Ev.BALANCE, unit, contract, reason=reason, order_id=order_id,
+                    ledger=Ledger.BLOCK_POSITION_USDC if unit.is_block else Ledger.MAIN_USDC,
+                    amount_units=amount, balance_units=owner.usdc)
+
+
+def post_order_usdc(state: State, block: Unit, amount: int, order_id: int,
+                    reason: int = Reason.ISOLATED_TRANSFER) -> None:
+    """The USDC that a block holds for its orders."""
+    if amount == 0:
+        return
+    block.order_usdc += amount
+    state.touch(block)
+    state.emit_unit(Ev.BALANCE, block, block.contract, reason=reason, order_id=order_id,
+                    ledger=Ledger.BLOCK_ORDER_USDC, amount_units=amount,
+                    balance_units=block.order_usdc)
 
 
 def changed(pair: tuple[int, int], currency: int, amount: int) -> tuple[int, int]:
@@ -110,25 +125,39 @@ def withdraw(state: State, currency: int, amount: int) -> None:
 # ---- conversion (A4)
 
 
-def convert_usdc(state: State, main: Unit, missing: int) -> None:
-    """The owner's USDC gives exactly what USD lacks, or all that it is worth."""
-    own = state.accounts[main.account].usdc
+def convert_usdc(state: State, unit: Unit, missing: int) -> None:
+    """The unit's own USDC gives exactly what USD lacks, or all that it is worth."""
+    own = usdc_of(state, unit)
     rate = conversion_rate(state)
     if missing <= 0 or rate == 0:
         return
     qty, given = ceil_of(missing / rate), missing
     if qty > own:
-        qty, given = own, floor_of(own * rate)
+        qty, given = own, given_for(state, own)
     if given == 0:
         return  # nothing is taken for nothing
-    post_usdc(state, main, -qty, Reason.AUTO_CONVERSION)
+    post_usdc(state, unit, -qty, Reason.AUTO_CONVERSION, unit.contract)
     post_conversion(state, qty, USDC)
     post_conversion(state, -given, USD)
-    post_cash(state, main, given, Reason.AUTO_CONVERSION)
+    post_cash(state, unit, given, Reason.AUTO_CONVERSION, unit.contract)
 
 
-def cover_negative_usd(state: State, main: Unit) -> None:
-    convert_usdc(state, main, -main.cash)
+def cover_negative_usd(state: State, unit: Unit) -> None:
+    convert_usdc(state, unit, -unit.cash)
+
+
+def convert_everything(state: State, block: Unit) -> None:
+    """A block's USDC becomes USD before it is liquidated, to the last unit; forfeit money too."""
+    qty, given = block.usdc, given_for(state, block.usdc)
+    post_usdc(state, block, -qty, Reason.AUTO_CONVERSION, block.contract)
+    post_conversion(state, qty, USDC)
+    post_conversion(state, -given, USD)
+    post_cash(state, block, given, Reason.AUTO_CONVERSION, block.contract)
+    qty, given = block.order_usdc, given_for(state, block.order_usdc)
+    post_order_usdc(state, block, -qty, 0, Reason.AUTO_CONVERSION)
+    post_conversion(state, qty, USDC)
+    post_conversion(state, -given, USD)
+    post_order_cash(state, block, given, 0, Reason.AUTO_CONVERSION)
 
 
 # ---- transfers between main and block (C5: the profit lock follows the money)
@@ -144,8 +173,19 @@ def move_lock(payer: Unit, payee: Unit, amount: int) -> None:
     payee.kept += kept
 
 
+def parts_of(state: State, main: Unit, amount: int) -> tuple[int, int]:
+    """An amount that goes into a block as USD and USDC: USD first, the rest in kind or none."""
+    if state.venue.block_collateral != Policy.IN_KIND:
+        return amount, 0
+    usd = min(amount, max(0, main.cash))
+    if usd == amount:
+        return amount, 0
+    qty = ceil_of((amount - usd) / conversion_rate(state))
+    return usd, min(qty, usdc_of(state, main))
+
+
 def pay_from_main(state: State, main: Unit, block: Unit, amount: int, order_id: int = 0) -> None:
-    """Main's side of a transfer: USD first, then USDC; unlocked money first."""
+    """Main's side of a transfer of USD: what it lacks from USDC; unlocked money first."""
     convert_usdc(state, main, amount - max(0, main.cash))
     locked = amount - max(0, main.cash - main.lock)
     if locked > 0:
@@ -153,28 +193,35 @@ def pay_from_main(state: State, main: Unit, block: Unit, amount: int, order_id: 
     post_cash(state, main, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
 
 
-def fund_orders(state: State, block: Unit, amount: int, order_id: int) -> None:
-    """From main to order_cash."""
-    if amount > 0:
-        pay_from_main(state, state.main(block.account), block, amount, order_id)
-        post_order_cash(state, block, amount, order_id)
+def fund_orders(state: State, block: Unit, parts: tuple[int, int], order_id: int) -> None:
+    """From main to the block's orders: USD, then USDC."""
+    main, (usd, usdc) = state.main(block.account), parts
+    if usd > 0:
+        pay_from_main(state, main, block, usd, order_id)
+        post_order_cash(state, block, usd, order_id)
+    post_usdc(state, main, -usdc, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_order_usdc(state, block, usdc, order_id)
 
 
-def fund_position(state: State, block: Unit, amount: int) -> None:
-    """From main to position_cash."""
-    if amount > 0:
-        pay_from_main(state, state.main(block.account), block, amount)
-        post_cash(state, block, amount, Reason.ISOLATED_TRANSFER, block.contract)
+def fund_position(state: State, block: Unit, parts: tuple[int, int]) -> None:
+    """From main to the block's position: USD, then USDC."""
+    main, (usd, usdc) = state.main(block.account), parts
+    if usd > 0:
+        pay_from_main(state, main, block, usd)
+        post_cash(state, block, usd, Reason.ISOLATED_TRANSFER, block.contract)
+    post_usdc(state, main, -usdc, Reason.ISOLATED_TRANSFER, block.contract)
+    post_usdc(state, block, usdc, Reason.ISOLATED_TRANSFER, block.contract)
 
 
-def return_order_cash(state: State, block: Unit, amount: int, order_id: int) -> None:
-    """From order_cash to main: locked profit goes back first."""
-    if amount <= 0:
-        return
-    main = state.main(block.account)
-    move_lock(block, main, amount)
-    post_order_cash(state, block, -amount, order_id)
-    post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+def return_order_cash(state: State, block: Unit, parts: tuple[int, int], order_id: int) -> None:
+    """From orders to main, each currency as it is: locked profit goes back first."""
+    main, (usd, usdc) = state.main(block.account), parts
+    if usd > 0:
+        move_lock(block, main, usd)
+        post_order_cash(state, block, -usd, order_id)
+        post_cash(state, main, usd, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_order_usdc(state, block, -usdc, order_id)
+    post_usdc(state, main, usdc, Reason.ISOLATED_TRANSFER, block.contract, order_id)
 
 
 def return_position_cash(state: State, block: Unit, amount: int, order_id: int = 0) -> None:
@@ -187,13 +234,21 @@ def return_position_cash(state: State, block: Unit, amount: int, order_id: int =
     post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
 
 
+def return_usdc(state: State, block: Unit, amount: int, order_id: int = 0) -> None:
+    """The position's USDC, or a part of it, to main."""
+    main = state.main(block.account)
+    post_usdc(state, block, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_usdc(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+
+
 def return_everything(state: State, block: Unit, order_id: int = 0) -> None:
-    """A flat position's cash goes to main with the block's session PnL, losses too (I11).
+    """A flat position's money goes to main with the block's session PnL, losses too (I11).
 
     Money that stays for its orders keeps the locked profit that it is: as with any transfer, what
     goes back takes the locked first (C5).
     """
     main = state.main(block.account)
+    cover_negative_usd(state, block)
     if block.order_cash:
         move_lock(block, main, max(0, block.cash))
         loss = min(0, block.session_pnl)
@@ -207,9 +262,13 @@ def return_everything(state: State, block: Unit, order_id: int = 0) -> None:
     amount = block.cash
     post_cash(state, block, -amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
     post_cash(state, main, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    return_usdc(state, block, block.usdc, order_id)
 
 
-def slice_to_position(state: State, block: Unit, amount: int, order_id: int) -> None:
+def slice_to_position(state: State, block: Unit, parts: tuple[int, int], order_id: int) -> None:
     """A filled order's slice becomes margin of the position, inside the block."""
-    post_order_cash(state, block, -amount, order_id)
-    post_cash(state, block, amount, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    usd, usdc = parts
+    post_order_cash(state, block, -usd, order_id)
+    post_cash(state, block, usd, Reason.ISOLATED_TRANSFER, block.contract, order_id)
+    post_order_usdc(state, block, -usdc, order_id)
+    post_usdc(state, block, usdc, Reason.ISOLATED_TRANSFER, block.contract, order_id)

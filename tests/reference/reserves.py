@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from .book import take_out
 from .codes import Done, Ev
+from .margin import given_for
 from .posting import return_order_cash
 from .state import Order, State
 from .units import ceil_div
@@ -25,57 +26,66 @@ def reserve_of(state: State, order: Order, lots: int, rate: Fraction | None = No
     return contract.reserve(lots, order.price, order.accept_mark, order.side, rate)
 
 
-def slice_of(state: State, order: Order, lots: int) -> int:
-    """The money of the next `lots` reserved lots; the last take what is left."""
+def share_of(held: int, lots: int, left: int) -> int:
+    """Of money that is split by lots, rounded up: explicit amounts, USDC, and USD beside it."""
+    return ceil_div(held * lots, left)
+
+
+def slice_of(state: State, order: Order, lots: int) -> tuple[int, int]:
+    """USD and USDC of the next `lots` reserved lots; the last take what is left."""
     if lots <= 0:
-        return 0
+        return 0, 0
     if lots >= order.reserved:
-        return order.reserve
-    if order.explicit:
-        return ceil_div(order.reserve * lots, order.reserved)
+        return order.reserve, order.usdc
+    if order.explicit or order.usdc:
+        left = order.reserved
+        return share_of(order.reserve, lots, left), share_of(order.usdc, lots, left)
     used = order.reserved_used
     part = reserve_of(state, order, used + lots) - reserve_of(state, order, used) + order.extra
-    return min(order.reserve, part)
+    return min(order.reserve, part), 0
 
 
-def spend(state: State, order: Order, lots: int) -> int:
+def spend(state: State, order: Order, lots: int) -> tuple[int, int]:
     """Use up reserved lots and their slice; E goes with the first. Returns the slice."""
-    part = slice_of(state, order, lots)
+    usd, usdc = slice_of(state, order, lots)
     if lots > 0:
-        order.reserve -= part
+        order.reserve -= usd
+        order.usdc -= usdc
         order.reserved_used += lots
         order.extra = 0
         state.touch(state.unit_of(order))
-    return part
+    return usd, usdc
 
 
-def shorten_reserve(state: State, order: Order, lots: int) -> int:
-    """`lots` reserved lots are no longer wanted; returns the money that becomes free."""
+def shorten_reserve(state: State, order: Order, lots: int) -> tuple[int, int]:
+    """`lots` reserved lots are no longer wanted; returns the USD and USDC that become free."""
     if lots <= 0:
-        return 0
+        return 0, 0
     left = order.reserved - lots
+    kept, kept_usdc = 0, 0
     if left == 0:
-        kept, order.extra = 0, 0
-    elif order.explicit:
-        kept = ceil_div(order.reserve * left, order.reserved)
+        order.extra = 0
+    elif order.explicit or order.usdc:
+        kept = share_of(order.reserve, left, order.reserved)
+        kept_usdc = share_of(order.usdc, left, order.reserved)
     else:
         used = order.reserved_used
         part = reserve_of(state, order, used + left) - reserve_of(state, order, used) + order.extra
         kept = min(order.reserve, part)
-    freed = order.reserve - kept
-    order.reserve = kept
+    freed = order.reserve - kept, order.usdc - kept_usdc
+    order.reserve, order.usdc = kept, kept_usdc
     order.reserved_total -= lots
     return freed
 
 
 def reserve_at_leverage(state: State, order: Order, leverage: int) -> int:
-    """What the order must hold at another leverage (C6, I7)."""
+    """The USD that the order must hold at another leverage (C6, I7), beside its USDC."""
     if order.reserved == 0:
         return order.reserve
     rate = order_rate(state, order, leverage)
     total, used = order.reserved_total, order.reserved_used
     asked = reserve_of(state, order, total, rate) - reserve_of(state, order, used, rate)
-    return max(order.reserve, asked + order.extra)
+    return max(order.reserve, asked + order.extra - given_for(state, order.usdc))
 
 
 def add_order(state: State, order: Order) -> None:
@@ -102,9 +112,7 @@ def end_order(state: State, order: Order, reason: int, code: int = 0) -> None:
                     qty_lots=order.left, price_ticks=order.price, code=code)
     remove_order(state, order)
     if unit.is_block and not unit.forfeits:
-        return_order_cash(state, unit, order.reserve, order.order_id)
-
-
+        return_order_cash(state, unit, (order.reserve, order.usdc), order.order_id)
     end_linked(state, order)
 
 

@@ -6,7 +6,7 @@ from .closing import remainder_to_fund
 from .codes import Code, Done, Ev, Policy, Reason
 from .liquidation import run_rounds
 from .margin import upnl_of
-from .posting import cover_negative_usd, post_cash, post_fund, post_inventory
+from .posting import convert_usdc, cover_negative_usd, post_cash, post_fund, post_inventory
 from .records import Command
 from .reserves import end_orders
 from .state import Market, Refused, State, Unit
@@ -68,8 +68,7 @@ def settle_session(state: State, c: Command) -> None:
     roll(state)
     post_fund_from_inventory(state)
     for unit in state.units_by_account():
-        if not unit.is_block:
-            cover_negative_usd(state, unit)
+        cover_negative_usd(state, unit)
         if unit.cash < 0:
             remainder_to_fund(state, unit)
     uncovered = uncovered_loss(state)
@@ -176,7 +175,9 @@ def share_loss(state: State, loss: int) -> None:
 
 
 def pay_share(state: State, unit: Unit, share: int) -> None:
-    """From the unit's cash; what a block lacks comes from the money of its orders."""
+    """From the unit's cash; what a block lacks comes from its USDC, then from its orders' money."""
+    if unit.is_block:
+        convert_usdc(state, unit, share - max(0, unit.cash))
     at_once = min(share, max(0, unit.cash)) if unit.is_block else share
     post_cash(state, unit, -at_once, Reason.SOCIALIZED_LOSS, unit.contract)
     if share > at_once:

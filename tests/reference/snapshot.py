@@ -28,9 +28,9 @@ def dump(state: State) -> dict[str, Any]:
         "withdrawals_units": list(state.withdrawals),
         "contracts": [contract_row(state, market) for market in state.markets],
         "accounts": [account_row(state, account) for account in sorted(state.accounts)],
-        "blocks": [block_row(unit) for unit in sorted(units, key=lambda u: u.isolation_id)
+        "blocks": [block_row(state, unit) for unit in sorted(units, key=lambda u: u.isolation_id)
                    if unit.is_block],
-        "orders": [order_row(state.orders[i]) for i in sorted(state.orders)],
+        "orders": [order_row(state, state.orders[i]) for i in sorted(state.orders)],
     }
 
 
@@ -78,9 +78,11 @@ def account_row(state: State, account: int) -> dict[str, Any]:
     }
 
 
-def block_row(block: Unit) -> dict[str, int]:
+def block_row(state: State, block: Unit) -> dict[str, int]:
     leg = block.legs[block.contract]
+    in_kind = {"usdc_units": block.usdc, "order_usdc_units": block.order_usdc}
     return {
+        **(in_kind if state.venue.block_collateral == Policy.IN_KIND else {}),
         "account": block.account,
         "isolation_id": block.isolation_id,
         "contract": block.contract,
@@ -96,8 +98,10 @@ def block_row(block: Unit) -> dict[str, int]:
     }
 
 
-def order_row(order: Order) -> dict[str, int]:
+def order_row(state: State, order: Order) -> dict[str, int]:
+    in_kind = {"usdc": order.usdc}
     return {
+        **(in_kind if state.venue.block_collateral == Policy.IN_KIND else {}),
         "order_id": order.order_id,
         "account": order.account,
         "isolation_id": order.isolation_id,

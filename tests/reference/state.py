@@ -112,7 +112,8 @@ class Unit(Recorded):
     """A main account (isolation_id 0) or an isolated block."""
 
     __slots__ = ("account", "cash", "contract", "forfeits", "is_block", "isolation_id", "kept",
-                 "key", "legs", "leverage", "margin_call", "order_cash", "session_pnl", "state")
+                 "key", "legs", "leverage", "margin_call", "order_cash", "order_usdc",
+                 "session_pnl", "state", "usdc")
 
     account: int
     isolation_id: int
@@ -123,6 +124,8 @@ class Unit(Recorded):
     state: int
     cash: int
     order_cash: int
+    usdc: int        # a block's own, in kind (A4); a main account's is its Account's
+    order_usdc: int  # what the block's orders hold of it
     session_pnl: int
     kept: int
     margin_call: int
@@ -135,8 +138,8 @@ class Unit(Recorded):
             journal, account=account, isolation_id=isolation_id, key=(account, isolation_id),
             is_block=isolation_id != 0, contract=contract, leverage=leverage,
             state=BlockState.PENDING if isolation_id else BlockState.MAIN,
-            cash=0, order_cash=0, session_pnl=0, kept=0, margin_call=0, forfeits=0,
-            legs=Table(journal))
+            cash=0, order_cash=0, usdc=0, order_usdc=0, session_pnl=0, kept=0, margin_call=0,
+            forfeits=0, legs=Table(journal))
         if isolation_id:
             self.legs[contract] = Leg(journal, contract, leverage)
 
@@ -162,7 +165,7 @@ class Order(Recorded):
                  "expiry_ns", "explicit", "extra", "filled", "isolation_id", "left", "leverage",
                  "link", "order_id", "price", "reserve", "reserved_total", "reserved_used",
                  "resting", "side", "size", "stp", "time_in_force", "trigger_by", "trigger_price",
-                 "trigger_type")
+                 "trigger_type", "usdc")
 
     order_id: int
     account: int
@@ -190,6 +193,7 @@ class Order(Recorded):
     reserved_total: int
     reserved_used: int
     reserve: int
+    usdc: int  # the part of the reserve that is USDC (policy block_collateral)
     extra: int
     explicit: int
 
@@ -263,17 +267,18 @@ class Market(Recorded):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A state that may come to be: a unit with one leg and its cash changed."""
+    """A state that may come to be: a unit with one leg, its cash and its USDC changed."""
 
     contract: int
     qty: int
     cost: int
     cash_delta: int
+    usdc_delta: int = 0
 
 
-#: Policy -> the largest value that the venue knows (block_collateral: only 0).
+#: Policy -> the largest value that the venue knows.
 LARGEST_POLICY = {
-    "haircut_in": 1, "block_collateral": 0, "removal": 1, "partial_close": 1, "isolated_flip": 2,
+    "haircut_in": 1, "block_collateral": 1, "removal": 1, "partial_close": 1, "isolated_flip": 2,
     "liquidation_limit": 1, "order_margin_in_liquidation": 1, "backstop": 1, "adl_rank": 2,
     "adl_price": 1, "surplus_to": 1, "deficit": 1, "socialize_by": 1, "socialized_loss": 1,
     "unlock_requires": 1, "unlock_at": 1, "fund_by_contract": 1,

@@ -55,8 +55,8 @@ USED: dict[int, set[str]] = {
         "account", "contract", "order_type", "exec_flags", "price_ticks", "qty_lots",
         "isolation_id"},
     Kind.SET_LEVERAGE: {"account", "contract", "isolation_id", "leverage", "exec_flags"},
-    Kind.ADD_MARGIN: {"account", "isolation_id", "amount_units"},
-    Kind.REMOVE_MARGIN: {"account", "isolation_id", "amount_units"},
+    Kind.ADD_MARGIN: {"account", "isolation_id", "amount_units", "currency"},
+    Kind.REMOVE_MARGIN: {"account", "isolation_id", "amount_units", "currency"},
     Kind.WITHDRAW: {"account", "currency", "amount_units"},
     Kind.CANCEL_ALL_AFTER: {"account", "expiry_ns"},
     Kind.OPEN_ACCOUNT: {"account"},
@@ -137,7 +137,8 @@ class Venue:
         costs = sum(leg.cost for leg in legs) + sum(m.inventory_cost for m in state.markets)
         usd = cash + state.inventory_cash - costs + state.fees + state.whole_fund
         usd += state.conversion[0]
-        usdc = (sum(a.usdc for a in state.accounts.values()) + state.fund[1] + state.conversion[1])
+        usdc = (sum(a.usdc for a in state.accounts.values()) + state.fund[1] + state.conversion[1]
+                + sum(unit.usdc + unit.order_usdc for unit in state.units.values()))
         return {
             "USD": usd - state.deposits[0] + state.withdrawals[0],
             "USDC": usdc - state.deposits[1] + state.withdrawals[1],

@@ -101,6 +101,56 @@ def empty_a_block(m: Moment) -> None:
     m[3]["orders"] = []
 
 
+def charge_main_s_usdc(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, reason=Reason.TRADE_FEE,
+                      ledger=Ledger.MAIN_USDC, amount_units=-USD))
+
+
+def charge_a_block_s_usdc(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, 1, reason=Reason.INSURANCE_FUND,
+                      ledger=Ledger.BLOCK_POSITION_USDC, amount_units=-USD))
+
+
+def transfer_usdc_to_nobody(m: Moment) -> None:
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, ALICE, BTC, 1, reason=Reason.ISOLATED_TRANSFER,
+                      ledger=Ledger.BLOCK_ORDER_USDC, amount_units=USD))
+
+
+def let_a_block_owe_usdc(m: Moment) -> None:
+    m[3]["blocks"][0]["usdc_units"] = -1
+
+
+def convert(m: Moment, key: tuple[int, int], usd: int, usdc: int) -> None:
+    """AUTO_CONVERSION events of a unit and of the conversion account."""
+    is_block = key[1] > 0
+    own = (Ledger.BLOCK_POSITION, Ledger.BLOCK_POSITION_USDC) if is_block else (
+        Ledger.MAIN_USD, Ledger.MAIN_USDC)
+    for ledger, amount in zip((*own, Ledger.CONVERSION_USD, Ledger.CONVERSION_USDC),
+                              (usd, usdc, -usd, -usdc), strict=True):
+        who = {} if ledger in (Ledger.CONVERSION_USD, Ledger.CONVERSION_USDC) else {
+            "account": key[0], "isolation_id": key[1]}
+        m[1].append(Event(m[1][0].seq, Ev.BALANCE, **who, reason=Reason.AUTO_CONVERSION,
+                          ledger=ledger, amount_units=amount))
+
+
+def convert_above_the_index(m: Moment) -> None:
+    convert(m, (ALICE, 0), USD + 1, -USD)
+
+
+def convert_another_unit_s(m: Moment) -> None:
+    convert(m, (ALICE, 0), USD, 0)
+    convert(m, (ALICE, 1), 0, -USD)
+
+
+def forget_the_conversion_account(m: Moment) -> None:
+    convert(m, (ALICE, 0), USD, -USD)
+    m[1].pop()
+
+
+def mix_up_order_usdc(m: Moment) -> None:
+    m[3]["blocks"][0]["order_usdc_units"] = 1
+
+
 def give_sub_funds(m: Moment, units: int) -> None:
     for contract in m[2]["contracts"]:
         contract["sub_fund_units"] = units
@@ -146,6 +196,14 @@ BREACHES: list[tuple[Callable[..., None], Callable[[Moment], None]]] = [
     (invariants.main_pays_only_transfers, charge_the_owner),
     (invariants.main_pays_only_transfers, let_the_owner_cover_the_loss),
     (invariants.main_pays_only_transfers, transfer_to_nobody),
+    (invariants.blocks_lose_what_moved_in, charge_main_s_usdc),
+    (invariants.blocks_lose_what_moved_in, charge_a_block_s_usdc),
+    (invariants.blocks_lose_what_moved_in, transfer_usdc_to_nobody),
+    (invariants.blocks_lose_what_moved_in, let_a_block_owe_usdc),
+    (invariants.conversion_stays_in_its_unit, convert_above_the_index),
+    (invariants.conversion_stays_in_its_unit, convert_another_unit_s),
+    (invariants.conversion_stays_in_its_unit, forget_the_conversion_account),
+    (invariants.blocks_hold_their_orders, mix_up_order_usdc),
     (invariants.sub_funds_pay_first, spare_the_sub_fund),
     (invariants.sub_funds_pay_first, pass_the_sub_fund_by),
     (invariants.sub_funds_pay_first, overdraw_the_sub_fund),

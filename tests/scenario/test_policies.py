@@ -343,7 +343,7 @@ def test_an_excess_that_profits_do_not_pay_is_carried(side: str) -> None:
 
 
 @pytest.mark.parametrize("changes", [
-    {"haircut_in": 2}, {"block_collateral": 1}, {"isolated_flip": 3}, {"fund_by_contract": 2},
+    {"haircut_in": 2}, {"block_collateral": 2}, {"isolated_flip": 3}, {"fund_by_contract": 2},
     {"spare": (0, 0, 0, 1, 0, 0, 0)}, {"cover_limit_units": -1}], ids=lambda c: next(iter(c)))
 def test_a_policy_that_the_venue_does_not_know_is_refused(
     side: str, changes: dict[str, Any]
