@@ -232,6 +232,7 @@ HALTED = Breach(Code.MARKET_NOT_OPEN, "halted", setup=state_of(SOL, MarketState.
                 uses=("market",))
 STALE = Breach(Code.STALE_MARK_PRICE, "stale mark", setup=lambda world: world.wait(61), late=9,
                uses=("contract",))
+NO_MONEY_NAME = Breach(Code.INVALID_CURRENCY, "currency", {"currency": 3})
 NO_BLOCK = Breach(Code.INVALID_ISOLATION_ID, "isolation id", {"isolation_id": 99})
 SUSPENDED = Breach(Code.ACCOUNT_SUSPENDED, "suspended", profile_on=1, risky=True)
 PERSON = (
@@ -427,7 +428,7 @@ MAIN_DOWN = Table("leverage of main down", Kind.SET_LEVERAGE, {
     Breach(Code.INSUFFICIENT_BALANCE, "money", {"leverage": 1}, withdraw_all)), sol_position)
 ADD_MARGIN = Table("add margin", Kind.ADD_MARGIN, {
     "account": ALICE, "isolation_id": 1, "amount_units": 10 * USD}, (
-    *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_BLOCK,
+    *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_MONEY_NAME, NO_BLOCK,
     Breach(Code.INSUFFICIENT_BALANCE, "money", {"amount_units": 10**15})), sol_block(5))
 
 
@@ -439,12 +440,11 @@ def gaining_block(world: World) -> None:
 
 REMOVE_MARGIN = Table("remove margin", Kind.REMOVE_MARGIN, {
     "account": ALICE, "isolation_id": 1, "amount_units": 8 * USD}, (
-    *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_BLOCK, *PERSON, NO_ISOLATED, LOW_LEVERAGE, REDUCE_MARKET,
-    STALE, Breach(Code.EXCEEDS_REMOVABLE, "too much", {"amount_units": 10**15})), gaining_block)
+    *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_MONEY_NAME, NO_BLOCK, *PERSON, NO_ISOLATED, LOW_LEVERAGE,
+    REDUCE_MARKET, STALE, Breach(Code.EXCEEDS_REMOVABLE, "too much", {"amount_units": 10**15})), gaining_block)
 
 # ---- money and administration
 
-NO_MONEY_NAME = Breach(Code.INVALID_CURRENCY, "currency", {"currency": 3})
 WITHDRAW = Table("withdraw", Kind.WITHDRAW, {
     "account": ALICE, "currency": Currency.USD, "amount_units": 10 * USD}, (
     *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_MONEY_NAME, replace(SUSPENDED, risky=False), STALE,
