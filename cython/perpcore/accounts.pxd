@@ -14,7 +14,7 @@ from perpcore.posting cimport (
     USD_LEDGER, USDC_LEDGER, book_deposit, book_withdrawal, post_cash, post_fund, post_usdc,
 )
 from perpcore.records cimport NONE, Command
-from perpcore.standing cimport Amounts, amounts, withdrawable_usd, withdrawable_usdc
+from perpcore.standing cimport Amounts, amounts, most_usdc_out, withdrawable_usd
 from perpcore.state cimport (
     NO_CONTRACT, Account, Core, edit_account, event, has_room, touch, unit_take,
 )
@@ -81,7 +81,7 @@ cdef inline int deposit(Core* e, const Command* c) noexcept nogil:
         post_cash(e, e.accounts[c.account].unit, c.amount_units, R_DEPOSIT, NO_CONTRACT, 0)
         repay(e, c.account, c.amount_units)
     else:
-        post_usdc(e, c.account, c.amount_units, R_DEPOSIT)
+        post_usdc(e, c.account, c.amount_units, R_DEPOSIT, NO_CONTRACT, 0)
     return OK
 
 
@@ -114,7 +114,7 @@ cdef inline int withdraw(Core* e, const Command* c, Answer* a) noexcept nogil:
     if c.currency == USD:
         a.available_units = withdrawable_usd(e, u, &now)
     else:
-        a.available_units = withdrawable_usdc(e, u, &now)
+        a.available_units = most_usdc_out(e, u, &now)
     if c.amount_units > a.available_units:
         a.needed_units = c.amount_units
         return EXCEEDS_WITHDRAWABLE
@@ -123,5 +123,5 @@ cdef inline int withdraw(Core* e, const Command* c, Answer* a) noexcept nogil:
     if c.currency == USD:
         post_cash(e, u, -c.amount_units, R_WITHDRAW, NO_CONTRACT, 0)
     else:
-        post_usdc(e, c.account, -c.amount_units, R_WITHDRAW)
+        post_usdc(e, c.account, -c.amount_units, R_WITHDRAW, NO_CONTRACT, 0)
     return OK

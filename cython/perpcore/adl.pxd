@@ -24,7 +24,7 @@ from perpcore.standing cimport equity, magnitude, notional, position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, Core, Leg, Market, is_block, unit_event, unit_rank,
 )
-from perpcore.transfers cimport return_everything
+from perpcore.transfers cimport cover_negative, return_everything, return_position_usdc
 
 cdef enum:
     FEW = 64
@@ -117,8 +117,10 @@ cdef inline void end_candidate(Core* e, uint32_t i) noexcept nogil:
     """As any position that ends; a block's owner loses no more than what is in it (I13)."""
     cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
     if is_block(&e.units[u]):
+        cover_negative(e, u)
         if e.units[u].cash_units < 0:
             hand_to_fund(e, u, contract, 0)
+            return_position_usdc(e, u, contract, 0)
         else:
             return_everything(e, u, contract, 0)
     position_ended(e, i, NONE, False)

@@ -16,7 +16,8 @@ from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport reserved_left
 from perpcore.sort cimport Ranked
 from perpcore.state cimport (
-    NO_CONTRACT, Core, Live, Market, edit_account, edit_live, event, is_block, watch,
+    NO_CONTRACT, Core, Live, Market, edit_account, edit_live, event, is_block, is_in_kind,
+    unit_usdc, watch,
 )
 from perpcore.thresholds cimport look_at, sweep
 
@@ -56,8 +57,8 @@ cdef inline int set_contract_index(Core* e, const Command* c) noexcept nogil:
 
 
 cdef inline int set_index(Core* e, const Command* c) noexcept nogil:
-    """INDEX of USDC: every main account that holds some is looked at (A4)."""
-    cdef uint32_t account
+    """INDEX of USDC: every unit that has some as collateral is looked at (A4)."""
+    cdef uint32_t account, block
     if c.currency == NO_CURRENCY:
         return set_contract_index(e, c)
     if c.currency != USDC:
@@ -69,6 +70,11 @@ cdef inline int set_index(Core* e, const Command* c) noexcept nogil:
     for account in range(e.h.account_count):
         if e.accounts[account].usdc_units:
             look_at(e, e.accounts[account].unit)
+        block = e.accounts[account].first_block if is_in_kind(e) else <uint32_t>NONE
+        while block != NONE:
+            if unit_usdc(e, block):
+                look_at(e, block)
+            block = e.units[block].next_block
     return OK
 
 

@@ -4,9 +4,9 @@ from libc.string cimport memset
 
 from perpcore.book cimport book_reduce, pool_find
 from perpcore.codes cimport (
-    AMENDED, BELOW_MIN_ORDER_SIZE, CANCEL_AFTER_SET, DONE_DEAD_MAN, DONE_EXPIRED, DONE_USER,
-    INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, LIMIT, OK, SCOPE_ALL, SCOPE_CROSS,
-    SCOPE_ISOLATED,
+    AMENDED, BELOW_MIN_ORDER_SIZE, BLOCK_ORDER_USDC, CANCEL_AFTER_SET, DONE_DEAD_MAN, DONE_EXPIRED,
+    DONE_USER, INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, LIMIT, OK, SCOPE_ALL,
+    SCOPE_CROSS, SCOPE_ISOLATED,
 )
 from perpcore.clearing cimport smaller
 from perpcore.int128 cimport add64, mul_div_ceil, sub64
@@ -18,10 +18,11 @@ from perpcore.reserves cimport (
 )
 from perpcore.sort cimport Ranked, ranked_sort
 from perpcore.state cimport (
-    ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, core_commit, core_mark,
-    core_rollback, edit_cold, event, group_of, is_block, touch, unit_event,
+    ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, change_order_usdc,
+    core_commit, core_mark, core_rollback, edit_cold, event, group_of, is_block, order_usdc, touch,
+    unit_event,
 )
-from perpcore.transfers cimport return_order_cash
+from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.triggers cimport amend_waiting
 
 
@@ -114,11 +115,19 @@ cdef inline int64_t reserve_kept(Core* e, uint32_t slot, int64_t lots) noexcept 
     cdef int64_t left = reserved_left(o), kept
     if lots >= left:
         return 0
-    if o.is_explicit:
+    if o.is_explicit or order_usdc(e, slot):
         return mul_div_ceil(o.reserve_units, left - lots, left)
     kept = sub64(order_reserve(e, slot, o.reserved_total - lots),
                  order_reserve(e, slot, o.reserved_used))
     return smaller(o.reserve_units, add64(kept, o.extra_units))
+
+
+cdef inline int64_t usdc_back(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
+    """The USDC that an order with `lots` fewer reserved lots gives back; it keeps its share, up."""
+    cdef int64_t held = order_usdc(e, slot), left = reserved_left(&e.cold[slot])
+    if held == 0 or lots >= left:
+        return held
+    return sub64(held, mul_div_ceil(held, left - lots, left))
 
 
 cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
@@ -128,10 +137,13 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
     cdef LegOrders* g = group_of(e, o.leg)
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef int64_t reserved = smaller(lots, reserved_left(o))
-    cdef int64_t back = 0
+    cdef int64_t back = 0, usdc = 0
     cdef Event* ev
     if reserved:
         back = sub64(o.reserve_units, reserve_kept(e, slot, reserved))
+        usdc = usdc_back(e, slot, reserved)
+    if usdc:
+        change_order_usdc(e, slot, -usdc)
     book_reduce(&e.markets[leg.contract].book, &e.pool, slot, lots, &e.undo)
     g.reserved_lots[side] -= reserved
     g.free_lots[side] -= lots - reserved
@@ -148,7 +160,9 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
     ev.amount_units = o.reserve_units
     touch(e, leg.unit)
     if is_block(&e.units[leg.unit]):
-        return_order_cash(e, leg.unit, back, leg.contract, ev.order_id)
+        return_order_cash(e, leg.unit, back, leg.contract, e.pool.orders[slot].order_id)
+    if usdc:
+        return_usdc(e, leg.unit, BLOCK_ORDER_USDC, usdc, leg.contract, e.pool.orders[slot].order_id)
 
 
 cdef inline Draft draft_of(Core* e, uint32_t slot) noexcept nogil:

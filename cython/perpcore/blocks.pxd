@@ -3,9 +3,9 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from perpcore.clearing cimport not_below_zero
 from perpcore.codes cimport (
-    AUTO_TOP_UP, BLOCK_CLOSED, CAPACITY, EXCEEDS_INITIAL_MARGIN, EXCEEDS_REMOVABLE,
-    INSUFFICIENT_BALANCE, INVALID_EXEC_INST, INVALID_ISOLATION_ID, INVALID_LEVERAGE, LEVERAGE_SET,
-    OK,
+    AUTO_TOP_UP, BLOCK_CLOSED, BLOCK_ORDER_USDC, BLOCK_POSITION_USDC, CAPACITY,
+    EXCEEDS_INITIAL_MARGIN, EXCEEDS_REMOVABLE, INSUFFICIENT_BALANCE, INVALID_CURRENCY,
+    INVALID_EXEC_INST, INVALID_ISOLATION_ID, INVALID_LEVERAGE, LEVERAGE_SET, OK, USD, USDC,
 )
 from perpcore.contract cimport margin_rate
 from perpcore.eligibility cimport eligibility_code
@@ -16,15 +16,20 @@ from perpcore.orders cimport Answer, mark_code
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport order_reserve, reserved_left
 from perpcore.standing cimport (
-    Amounts, amounts, free_money, magnitude, notional, removable, transferable,
+    Amounts, amounts, convertible, free_money, magnitude, most_usdc_out, notional, removable,
+    removable_usdc, transferable,
 )
 from perpcore.state cimport (
-    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, core_commit, core_mark,
-    core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit, has_room, leg_of,
-    leg_release, leg_take, main_of, touch, unit_event, unit_release,
+    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, change_order_usdc,
+    core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit,
+    has_room, is_in_kind, leg_of, leg_release, leg_take, main_of, order_usdc, touch, unit_event,
+    unit_release,
 )
 from perpcore.thresholds cimport unfile_leg
-from perpcore.transfers cimport fund_orders, fund_position, return_everything, return_position_cash
+from perpcore.transfers cimport (
+    cut_usdc, fund_orders, fund_position, fund_usdc, return_everything, return_position_cash,
+    return_usdc,
+)
 
 
 # ---- the end of a block -------------------------------------------------------------------------
@@ -41,6 +46,8 @@ cdef inline void forget_block(Core* e, uint32_t u) noexcept nogil:
     cdef uint32_t before = e.accounts[account].first_block
     cdef Account* owner = edit_account(e, account)
     CHECK(e.units[u].cash_units == 0 and e.units[u].order_cash_units == 0)
+    CHECK(not is_in_kind(e)
+          or (e.block_usdc[u].position_units | e.block_usdc[u].order_units) == 0)
     unit_event(e, BLOCK_CLOSED, u, e.legs[leg].contract)
     owner.block_count -= 1
     if before == u:
@@ -78,7 +85,10 @@ cdef inline int64_t reserve_at(Core* e, uint32_t slot, int64_t leverage) noexcep
 
 
 cdef inline int64_t order_shortfall(Core* e, uint32_t slot, int64_t leverage) noexcept nogil:
-    return not_below_zero(sub64(reserve_at(e, slot, leverage), e.cold[slot].reserve_units))
+    """What an order lacks at another leverage; its USDC counts for what it gives (I7)."""
+    return not_below_zero(sub64(
+        reserve_at(e, slot, leverage),
+        add64(e.cold[slot].reserve_units, convertible(e, order_usdc(e, slot)))))
 
 
 cdef inline uint32_t first_order(Core* e, uint32_t leg) noexcept nogil:
@@ -86,7 +96,7 @@ cdef inline uint32_t first_order(Core* e, uint32_t leg) noexcept nogil:
 
 
 cdef inline int64_t position_shortfall(Core* e, uint32_t u, int64_t leverage) noexcept nogil:
-    """I7: max(0, IM(new) - MB)."""
+    """I7: max(0, IM(new) - MB), with the haircut of what USDC there is."""
     cdef Leg* leg = &e.legs[e.units[u].first_leg]
     cdef Market* m = &e.markets[leg.contract]
     cdef Amounts now
@@ -94,8 +104,9 @@ cdef inline int64_t position_shortfall(Core* e, uint32_t u, int64_t leverage) no
     if leg.qty_lots == 0:
         return 0
     now = amounts(e, u)
-    return not_below_zero(sub64(
-        rate_ceil(n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leverage)), now.mb_units))
+    return not_below_zero(sub64(add64(
+        rate_ceil(n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leverage)),
+        now.haircut_units), now.mb_units))
 
 
 cdef inline void raise_reserve(Core* e, uint32_t slot, int64_t units,
@@ -123,12 +134,16 @@ cdef inline void lower_block(Core* e, uint32_t u, int64_t position,
     """I7, after its checks: what is missing moves in, first to the position, then by order id."""
     cdef uint32_t leg = e.units[u].first_leg, contract = e.legs[leg].contract
     cdef uint32_t slot = first_order(e, leg)
-    cdef int64_t missing
+    cdef int64_t missing, usdc
     fund_position(e, u, position, contract)
     while slot != NONE:
         missing = order_shortfall(e, slot, leverage)
+        usdc = cut_usdc(e, main_of(e, u), &missing)
         raise_reserve(e, slot, missing, leverage)
         fund_orders(e, u, missing, contract, e.pool.orders[slot].order_id)
+        if usdc:
+            change_order_usdc(e, slot, usdc)
+            fund_usdc(e, u, BLOCK_ORDER_USDC, usdc, contract, e.pool.orders[slot].order_id)
         slot = e.cold[slot].next_order
 
 
@@ -235,25 +250,43 @@ cdef inline int set_leverage(Core* e, const Command* c, Answer* a) noexcept nogi
 
 # ---- margin in and out --------------------------------------------------------------------------
 
+cdef inline bint takes_currency(Core* e, const Command* c) noexcept nogil:
+    """Margin moves in USD, said or not, and in USDC where that stays what it is (A4)."""
+    return c.currency <= USD or (c.currency == USDC and is_in_kind(e))
+
+
 cdef inline int add_margin(Core* e, const Command* c, Answer* a) noexcept nogil:
-    """I8: from main's transferable money into position_cash, at once."""
-    cdef uint32_t u = block_by_id(e, c.account, c.isolation_id)
+    """I8: from main's transferable money into the block's position, at once."""
+    cdef uint32_t u = block_by_id(e, c.account, c.isolation_id), contract
     cdef Amounts main
+    cdef int64_t available
+    if not takes_currency(e, c):
+        return INVALID_CURRENCY
     if u == NONE:
         return INVALID_ISOLATION_ID
+    contract = e.legs[e.units[u].first_leg].contract
     main = amounts(e, main_of(e, u))
-    if c.amount_units > transferable(&main):
+    if c.currency == USDC:
+        available = most_usdc_out(e, main_of(e, u), &main)
+    else:
+        available = free_money(&main)
+    if c.amount_units > not_below_zero(available):
         a.needed_units = c.amount_units
-        a.available_units = free_money(&main)
+        a.available_units = available
         return INSUFFICIENT_BALANCE
-    fund_position(e, u, c.amount_units, e.legs[e.units[u].first_leg].contract)
+    if c.currency == USDC:
+        fund_usdc(e, u, BLOCK_POSITION_USDC, c.amount_units, contract, 0)
+    else:
+        fund_position(e, u, c.amount_units, contract)
     return OK
 
 
 cdef inline int remove_margin(Core* e, const Command* c, Answer* a) noexcept nogil:
-    """I9: at most `removable` goes to main; one unit more is refused (321)."""
+    """I9: at most what is removable goes to main; one unit more is refused (321)."""
     cdef uint32_t u = block_by_id(e, c.account, c.isolation_id), contract
     cdef int code
+    if not takes_currency(e, c):
+        return INVALID_CURRENCY
     if u == NONE:
         return INVALID_ISOLATION_ID
     contract = e.legs[e.units[u].first_leg].contract
@@ -262,10 +295,13 @@ cdef inline int remove_margin(Core* e, const Command* c, Answer* a) noexcept nog
         code = mark_code(e, contract)
     if code:
         return code
-    a.available_units = removable(e, u)
+    a.available_units = removable_usdc(e, u) if c.currency == USDC else removable(e, u)
     if c.amount_units > a.available_units:
         a.needed_units = c.amount_units
         return EXCEEDS_REMOVABLE
     a.available_units = 0
-    return_position_cash(e, u, c.amount_units, contract, 0)
+    if c.currency == USDC:
+        return_usdc(e, u, BLOCK_POSITION_USDC, c.amount_units, contract, 0)
+    else:
+        return_position_cash(e, u, c.amount_units, contract, 0)
     return OK

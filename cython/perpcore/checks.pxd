@@ -13,7 +13,7 @@ from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit,
-    has_reserved_orders, is_block, next_unit,
+    has_reserved_orders, is_block, is_in_kind, next_unit,
 )
 from perpcore.thresholds cimport map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark
 from perpcore.triggers cimport reached_order
@@ -71,6 +71,9 @@ cdef inline Audit audit_state(Core* e) noexcept nogil:
     for i in range(e.h.account_count):
         a.residual[1] = i128_add(a.residual[1], i128_from(e.accounts[i].usdc_units))
     while u != NONE:
+        if is_block(&e.units[u]) and is_in_kind(e):
+            a.residual[1] = i128_add(a.residual[1], i128_from(e.block_usdc[u].position_units))
+            a.residual[1] = i128_add(a.residual[1], i128_from(e.block_usdc[u].order_units))
         a.residual[0] = i128_add(a.residual[0], i128_from(e.units[u].cash_units))
         a.residual[0] = i128_add(a.residual[0], i128_from(e.units[u].order_cash_units))
         i = e.units[u].first_leg
@@ -139,6 +142,21 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
     return NO_FAULT
 
 
+cdef inline int usdc_fault(Core* e, uint32_t u) noexcept nogil:
+    """A block's USDC: none is owed, and its orders' is theirs one by one."""
+    cdef uint32_t g = e.legs[e.units[u].first_leg].orders
+    cdef uint32_t slot = NONE if g == NONE else e.groups[g].first_order
+    cdef int64_t held = 0
+    while slot != NONE:
+        if e.order_usdc[slot] < 0 or (e.order_usdc[slot] and not reserved_left(&e.cold[slot])):
+            return ORDER_CASH
+        held += e.order_usdc[slot]
+        slot = e.cold[slot].next_order
+    if e.block_usdc[u].order_units != held or e.block_usdc[u].position_units < 0:
+        return ORDER_CASH
+    return NO_FAULT
+
+
 cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
     cdef Unit* unit = &e.units[u]
     cdef Leg* leg = &e.legs[unit.first_leg]
@@ -151,7 +169,9 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
         return BLOCK_STATE
     if leg.orders != NONE:
         held = e.groups[leg.orders].reserve_units[0] + e.groups[leg.orders].reserve_units[1]
-    return NO_FAULT if unit.order_cash_units == held else ORDER_CASH
+    if unit.order_cash_units != held:
+        return ORDER_CASH
+    return usdc_fault(e, u) if is_in_kind(e) else NO_FAULT
 
 
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:

@@ -9,7 +9,8 @@ from perpcore.book cimport (
     BOOK_BUY, BookOrder, book_best, book_head, book_reduce, pool_prefetch_id,
 )
 from perpcore.codes cimport (
-    AMENDED, BEYOND_BANKRUPTCY, BLOCK_OPEN, BLOCK_PENDING, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
+    AMENDED, BEYOND_BANKRUPTCY, BLOCK_OPEN, BLOCK_ORDER_USDC, BLOCK_PENDING, DONE_MAINTENANCE,
+    DONE_REDUCE_ONLY,
     DONE_SELF_TRADE, FILL, FILL_LIQUIDATION, FILL_MAKER, FILL_TAKER, FILL_WORK_OFF,
     IMMEDIATE_LIQUIDATION, OPEN, PENDING, R_ISOLATED_TRANSFER, R_LIQUIDATION_FEE, R_REALIZED_PNL,
     R_TRADE_FEE, REDUCE_ONLY, REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, STP_BOTH,
@@ -27,13 +28,19 @@ from perpcore.posting cimport USD_LEDGER
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
     order_end, order_filled, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
+    usdc_slice,
 )
-from perpcore.standing cimport Probe, magnitude, meets_maintenance, paying_equity, releasable
+from perpcore.standing cimport (
+    Probe, convertible, magnitude, meets_maintenance, paying_equity, releasable,
+)
 from perpcore.state cimport (
-    Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
+    Core, Leg, LegOrders, Market, OrderCold, Unit, change_order_usdc, core_commit, edit_cold,
+    edit_group, edit_live,
     edit_order, edit_unit, event, is_block, prefetch_order, touch, unit_event, watch,
 )
-from perpcore.transfers cimport return_everything, return_order_cash, return_position_cash
+from perpcore.transfers cimport (
+    return_everything, return_order_cash, return_position_cash, return_usdc, spend_order_usdc,
+)
 
 cdef enum TakerKind:
     TAKES_ORDER = 0
@@ -62,6 +69,7 @@ cdef struct Money:
     int64_t notional_units
     int64_t fee_units
     int64_t slice_units          # leaves order_cash
+    int64_t usdc_units           # leaves order_usdc with it
     int64_t kept_units           # stays in position_cash (a block's opening fill)
     int64_t pnl_units            # realized (closing)
     int64_t released_units       # cost
@@ -120,11 +128,13 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
     money.closing = closes(leg.qty_lots, side)
     if not money.closing:
         money.slice_units = order_slice(e, slot, lots)
+        money.usdc_units = usdc_slice(e, slot, lots)
         if is_block(&e.units[leg.unit]):
             money.kept_units = kept_of(e, slot, lots, price_ticks, money)
         return
     money.free_lots = smaller(lots, free)
     money.slice_units = order_slice(e, slot, lots - money.free_lots)
+    money.usdc_units = usdc_slice(e, slot, lots - money.free_lots)
     # Up, also for a short's negative cost: what stays is never dearer than its share (U4).
     money.released_units = mul_div_ceil(leg.cost_units, lots, held)
     # Until a session has rolled the position its two costs are one.
@@ -150,7 +160,10 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     asked = add64(asked, rate_ceil(n, m.terms.rates.fee_reserve))
     if worse > 0:
         asked = add64(asked, mul64(lots, mul64(worse, m.terms.v)))
-    return smaller(money.slice_units, add64(asked, o.extra_units))
+    asked = add64(asked, o.extra_units)
+    if money.usdc_units:                             # it stays, for what it gives
+        asked = not_below_zero(sub64(asked, convertible(e, money.usdc_units)))
+    return smaller(money.slice_units, asked)
 
 
 cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
@@ -161,6 +174,7 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Probe probe
     probe.contract = leg.contract
+    probe.usdc_delta_units = 0
     probe.qty_lots = leg.qty_lots + signed_lots(side, lots)
     if money.closing:
         probe.cost_units = sub64(leg.cost_units, money.released_units)
@@ -170,6 +184,7 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
     probe.cash_delta_units = -money.fee_units
     if is_block(&e.units[leg.unit]):
         probe.cash_delta_units = sub64(money.kept_units, money.fee_units)
+        probe.usdc_delta_units = money.usdc_units
     return 0 if meets_maintenance(e, leg.unit, &probe) else IMMEDIATE_LIQUIDATION
 
 
@@ -194,6 +209,8 @@ cdef inline void use_lots(Core* e, uint32_t slot, int64_t lots, const Money* mon
         edit_order(e, slot).qty_lots -= lots
     o.filled_lots += lots
     spend_lots(e, slot, money.free_lots, lots - money.free_lots, money.slice_units)
+    if money.usdc_units:
+        change_order_usdc(e, slot, -money.usdc_units)
 
 
 cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
@@ -227,6 +244,8 @@ cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
     if isolated:
         post_order_cash(e, u, -money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
         post_cash(e, u, money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
+        if money.usdc_units:
+            spend_order_usdc(e, u, money.usdc_units, contract, order_id)
     post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
     credit_fees(e, money.fee_units)
     if isolated:
@@ -250,6 +269,8 @@ cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money
                   -money.released_opening_units)
     if isolated:
         return_order_cash(e, u, money.slice_units, contract, order_id)
+        if money.usdc_units:
+            return_usdc(e, u, BLOCK_ORDER_USDC, money.usdc_units, contract, order_id)
     post_cash(e, u, money.pnl_units, R_REALIZED_PNL, contract, order_id)
     post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
     credit_fees(e, money.fee_units)

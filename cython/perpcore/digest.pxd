@@ -12,6 +12,7 @@ from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE
 from perpcore.state cimport (
     IN_MARGIN_CALL, REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit,
+    is_block, is_in_kind,
 )
 
 cdef struct Digest:
@@ -66,6 +67,8 @@ cdef inline void mix_order(Core* e, Digest* d, uint32_t slot) noexcept nogil:
     mix(d, e.legs[o.leg].account)
     mix(d, e.units[e.legs[o.leg].unit].isolation_id)
     mix(d, <uint64_t>o.reserve_units)
+    if is_in_kind(e):
+        mix(d, <uint64_t>e.order_usdc[slot])
     mix(d, <uint64_t>o.extra_units)
     mix(d, <uint64_t>o.reserved_total)
     mix(d, <uint64_t>o.reserved_used)
@@ -126,6 +129,9 @@ cdef inline void mix_unit(Core* e, Digest* d, uint32_t u) noexcept nogil:
     mix(d, unit.isolation_id)
     mix(d, <uint64_t>unit.cash_units)
     mix(d, <uint64_t>unit.order_cash_units)
+    if is_block(unit) and is_in_kind(e):
+        mix(d, <uint64_t>e.block_usdc[u].position_units)
+        mix(d, <uint64_t>e.block_usdc[u].order_units)
     mix(d, <uint64_t>unit.session_pnl_units)
     mix(d, <uint64_t>unit.kept_units)
     mix(d, (<uint64_t>unit.leverage << 16) | (<uint64_t>unit.state << 8)

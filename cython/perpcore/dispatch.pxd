@@ -87,7 +87,7 @@ cdef inline uint32_t fields_of(int kind) noexcept nogil:
     if kind == SET_LEVERAGE:
         return F_ACCOUNT | F_CONTRACT | F_LEVERAGE | F_ISOLATION_ID | F_FLAGS
     if kind == ADD_MARGIN or kind == REMOVE_MARGIN:
-        return F_ACCOUNT | F_ISOLATION_ID | F_AMOUNT
+        return F_ACCOUNT | F_ISOLATION_ID | F_AMOUNT | F_CURRENCY
     if kind == WITHDRAW or kind == DEPOSIT:
         return F_ACCOUNT | F_AMOUNT | F_CURRENCY
     if kind == OPEN_ACCOUNT:

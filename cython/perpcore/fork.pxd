@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 from perpcore.book cimport Book
 from perpcore.memory cimport arena_copy
 from perpcore.pricemap cimport PriceMap
-from perpcore.state cimport REFERENCES, Core, Market, market_init
+from perpcore.state cimport REFERENCES, Core, Market, is_in_kind, market_init
 
 
 cdef inline void copy_map(PriceMap* to, const PriceMap* source) noexcept nogil:
@@ -60,6 +60,9 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
     arena_copy(to.timers, source.timers, source.sizes[7])
     arena_copy(to.client_index, source.client_index, source.sizes[8])
     arena_copy(to.dormant, source.dormant, source.sizes[15])
+    if is_in_kind(to):
+        arena_copy(to.block_usdc, source.block_usdc, source.sizes[16])
+        arena_copy(to.order_usdc, source.order_usdc, source.sizes[17])
     arena_copy(to.pool.orders, source.pool.orders, source.pool.arena_bytes)
     to.pool.state = source.pool.state
     to.h = source.h

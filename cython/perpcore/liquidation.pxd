@@ -42,7 +42,7 @@ from perpcore.state cimport (
     forget_touched, has_reserved_orders, is_block, prefetch_account, smudge, unit_event, unit_rank,
 )
 from perpcore.thresholds cimport only_leg, solo_threshold
-from perpcore.transfers cimport cover_negative, return_everything
+from perpcore.transfers cimport convert_all, cover_negative, return_everything
 
 cdef extern from *:
     """
@@ -162,6 +162,7 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
         edit_unit(e, u).state = OPEN if lots else PENDING
         unit_event(e, BLOCK_OPEN if lots else BLOCK_PENDING, u, contract)
         return
+    convert_all(e, u)
     if lots:
         sell_out(e, i, magnitude(lots), e.units[u].cash_units)
     back_up_block(e, u)
@@ -301,8 +302,7 @@ cdef inline uint32_t freeze_touched(Core* e) noexcept nogil:
     cdef uint32_t count = rank_touched(e), n
     cdef bint closed = False
     for n in range(count):
-        if not is_block(&e.units[e.ranked[n].index]):
-            cover_negative(e, e.ranked[n].index)
+        cover_negative(e, e.ranked[n].index)
     for n in range(count):
         if is_block(&e.units[e.ranked[n].index]) and is_idle(e, e.ranked[n].index):
             close_idle_block(e, e.ranked[n].index)

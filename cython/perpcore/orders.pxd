@@ -12,13 +12,13 @@ from perpcore.clearing cimport (
 )
 from perpcore.codes cimport (
     ACCEPTED, ACCOUNT_IN_MARGIN_CALL, AMENDED, BELOW_MIN_ORDER_SIZE, BEYOND_BANKRUPTCY,
-    BLOCK_EXISTS, BLOCK_PENDING, BUY, CAPACITY, DONE_LINKED, DONE_MAINTENANCE, DONE_REDUCE_ONLY,
-    DONE_REST, DONE_SELF_TRADE, DUPLICATE_CLIENT_ORDER_ID, EXCEEDS_ACCOUNT_NOTIONAL,
-    EXCEEDS_INITIAL_MARGIN, EXCEEDS_MAX_BLOCKS, EXCEEDS_MAX_ORDERS, EXCEEDS_MAX_ORDER_SIZE,
-    EXCEEDS_MAX_POSITION, FAR_AWAY_PRICE, FOK, FOK_NOT_FILLED, GTC, GTD, IMMEDIATE_LIQUIDATION,
-    INSUFFICIENT_BALANCE, INVALID_ARGUMENT, INVALID_EXEC_INST, INVALID_ISOLATION_ID,
-    INVALID_LEVERAGE, INVALID_ORDER_ID, INVALID_ORDER_QTY, INVALID_ORDER_TYPE, INVALID_PRICE,
-    INVALID_SIDE, INVALID_TIME_IN_FORCE, IOC, IOC_NOT_FILLED, ISOLATED_MARGIN, LIMIT,
+    BLOCK_EXISTS, BLOCK_ORDER_USDC, BLOCK_PENDING, BUY, CAPACITY, DONE_LINKED, DONE_MAINTENANCE,
+    DONE_REDUCE_ONLY, DONE_REST, DONE_SELF_TRADE, DUPLICATE_CLIENT_ORDER_ID,
+    EXCEEDS_ACCOUNT_NOTIONAL, EXCEEDS_INITIAL_MARGIN, EXCEEDS_MAX_BLOCKS, EXCEEDS_MAX_ORDERS,
+    EXCEEDS_MAX_ORDER_SIZE, EXCEEDS_MAX_POSITION, FAR_AWAY_PRICE, FOK, FOK_NOT_FILLED, GTC, GTD,
+    IMMEDIATE_LIQUIDATION, INSUFFICIENT_BALANCE, INVALID_ARGUMENT, INVALID_EXEC_INST,
+    INVALID_ISOLATION_ID, INVALID_LEVERAGE, INVALID_ORDER_ID, INVALID_ORDER_QTY, INVALID_ORDER_TYPE,
+    INVALID_PRICE, INVALID_SIDE, INVALID_TIME_IN_FORCE, IOC, IOC_NOT_FILLED, ISOLATED_MARGIN, LIMIT,
     MARGIN_WITHOUT_RISK, MARKET, MARKET_HALTED, MARKET_NOT_OPEN, NO_MARK_PRICE, NO_POSITION, NO_TIF,
     OK, PENDING, POST_ONLY, POST_ONLY_WOULD_TAKE, PRICE_ABOVE_LIMIT, PRICE_BELOW_LIMIT, REDUCE_ONLY,
     REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, SELL, SMART_POST_ONLY,
@@ -35,19 +35,19 @@ from perpcore.memory cimport CHECK, rarely
 from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    book_of, client_place, extra_needed, find_client, link_order, order_end, order_forget,
-    reserve_of, set_client, timer_add,
+    book_of, client_place, extra_needed, find_client, link_order, open_block, order_end,
+    order_forget, reserve_of, set_client, timer_add,
 )
 from perpcore.standing cimport (
     Amounts, amounts, compare_initial, free_money, free_units, magnitude,
 )
 from perpcore.state cimport (
-    Account, Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, block_on,
-    core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order,
-    edit_unit, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders,
-    unit_event, unit_take,
+    Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, block_by_id, block_on,
+    change_order_usdc, core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant,
+    edit_order, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders,
+    unit_event,
 )
-from perpcore.transfers cimport fund_orders
+from perpcore.transfers cimport cut_usdc, fund_orders, fund_usdc
 
 # The figures that go with a refusal.
 cdef struct Answer:
@@ -524,28 +524,6 @@ cdef inline int place_code(Core* e, const Draft* d, const Taker* t, bint crosses
 
 # ---- acceptance ---------------------------------------------------------------------------------
 
-cdef inline void open_block(Core* e, Draft* d) noexcept nogil:
-    """A new block, PENDING, at the end of its account's chain (I1)."""
-    cdef uint32_t u = unit_take(e), last = e.accounts[d.account].first_block
-    cdef Unit* unit = &e.units[u]
-    cdef Account* account = edit_account(e, d.account)
-    unit.account = d.account
-    unit.isolation_id = e.h.next_isolation_id
-    e.h.next_isolation_id += 1
-    unit.leverage = <uint16_t>d.leverage
-    unit.state = PENDING
-    account.block_count += 1
-    if last == NONE:
-        account.first_block = u
-    else:
-        while e.units[last].next_block != NONE:
-            last = e.units[last].next_block
-        edit_unit(e, last).next_block = u
-    d.unit = u
-    d.leg = leg_take(e, u, d.contract)
-    e.legs[d.leg].leverage = <uint16_t>d.leverage
-
-
 cdef inline void lay_asleep(Core* e, const Draft* d, uint32_t slot) noexcept nogil:
     """Make a record a dormant order's: it is filed under its trigger, its limit is kept apart."""
     cdef Dormant* dormant = edit_dormant(e, slot)
@@ -598,11 +576,15 @@ cdef inline uint32_t accept(Core* e, Draft* d) noexcept nogil:
     """The order is in: event, unit, record, and its reserve moves in the same step (I2)."""
     cdef bint is_new = d.unit == NONE
     cdef uint32_t slot
+    cdef int64_t usdc = 0
     cdef Event* ev
     if is_new:
-        open_block(e, d)
+        d.unit = open_block(e, d.account, d.contract, d.leverage)
+        d.leg = e.units[d.unit].first_leg
     elif d.leg == NONE:
         d.leg = leg_take(e, d.unit, d.contract)
+    if d.isolated:
+        usdc = cut_usdc(e, main_of(e, d.unit), &d.amount_units)
     ev = unit_event(e, AMENDED if d.amends else ACCEPTED, d.unit, d.contract)
     ev.order_id = d.order_id
     ev.price_ticks = d.price_ticks
@@ -613,6 +595,9 @@ cdef inline uint32_t accept(Core* e, Draft* d) noexcept nogil:
     slot = record_order(e, d)
     if d.isolated:
         fund_orders(e, d.unit, d.amount_units, d.contract, d.order_id)
+    if usdc:
+        change_order_usdc(e, slot, usdc)
+        fund_usdc(e, d.unit, BLOCK_ORDER_USDC, usdc, d.contract, d.order_id)
     return slot
 
 

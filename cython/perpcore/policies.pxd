@@ -9,6 +9,10 @@ cdef enum HaircutIn:             # A4
     HAIRCUT_IN_MARGIN = 0
     HAIRCUT_IN_VALUE = 1
 
+cdef enum BlockCollateral:       # A4
+    COLLATERAL_CONVERTED = 0
+    COLLATERAL_IN_KIND = 1
+
 cdef enum Removal:               # I9
     REMOVAL_IN_PROFIT = 0
     REMOVAL_FREE = 1
@@ -74,12 +78,12 @@ cdef enum FundByContract:        # S1
 
 
 cdef inline bint policies_fit(const VenueTerms* t) noexcept nogil:
-    """Every policy is one that the venue knows; what it does not do yet is refused (A4, S1)."""
+    """Every policy is one that the venue knows."""
     cdef int i
     for i in range(7):
         if t.spare[i]:
             return False
-    return (t.haircut_in <= HAIRCUT_IN_VALUE and t.block_collateral == 0
+    return (t.haircut_in <= HAIRCUT_IN_VALUE and t.block_collateral <= COLLATERAL_IN_KIND
             and t.removal <= REMOVAL_FREE and t.partial_close <= PARTIAL_CLOSE_RELEASES
             and t.isolated_flip <= FLIP_REJECTED and t.liquidation_limit <= LIMIT_IS_BAND
             and t.order_margin_in_liquidation <= ORDER_MARGIN_IS_FORFEIT

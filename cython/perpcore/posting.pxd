@@ -7,9 +7,9 @@ Each function below adds what it changes; a command that leaves it non-zero is o
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from perpcore.codes cimport (
-    BALANCE, BLOCK_ORDER, BLOCK_POSITION, CONVERSION_USD, CONVERSION_USDC, FUND_USD, FUND_USDC,
-    INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT, R_ISOLATED_TRANSFER,
-    R_REALIZED_PNL, R_WITHDRAW, SUB_FUND,
+    BALANCE, BLOCK_ORDER, BLOCK_POSITION, BLOCK_POSITION_USDC, CONVERSION_USD, CONVERSION_USDC,
+    FUND_USD, FUND_USDC, INVENTORY, MAIN_USD, MAIN_USDC, R_AUTO_CONVERSION, R_DEPOSIT,
+    R_ISOLATED_TRANSFER, R_REALIZED_PNL, R_WITHDRAW, SUB_FUND,
 )
 from perpcore.int128 cimport (
     add64, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64, sub64,
@@ -17,8 +17,8 @@ from perpcore.int128 cimport (
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport Event
 from perpcore.state cimport (
-    NO_CONTRACT, Core, Leg, Live, Unit, edit_account, edit_leg, edit_live, edit_unit, event,
-    is_block, touch, unit_event,
+    NO_CONTRACT, BlockUsdc, Core, Leg, Live, Unit, edit_account, edit_block_usdc, edit_leg,
+    edit_live, edit_unit, event, is_block, touch, unit_event,
 )
 from perpcore.undo cimport undo_save
 
@@ -75,18 +75,40 @@ cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t rea
     touch(e, u)
 
 
-cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t reason) noexcept nogil:
+cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t reason,
+                           uint32_t contract, uint64_t order_id) noexcept nogil:
     """Change an account's USDC."""
     if units == 0:
         return
     cdef uint32_t u = e.accounts[account].unit
     edit_account(e, account).usdc_units = add64(e.accounts[account].usdc_units, units)
     e.h.residual[USDC_LEDGER] += <uint64_t>units
-    cdef Event* ev = unit_event(e, BALANCE, u, NO_CONTRACT)
+    cdef Event* ev = unit_event(e, BALANCE, u, contract)
     ev.reason = reason
     ev.ledger = MAIN_USDC
+    ev.order_id = order_id
     ev.amount_units = units
     ev.balance_units = e.accounts[account].usdc_units
+    touch(e, u)
+
+
+cdef inline void post_block_usdc(Core* e, uint32_t u, uint8_t ledger, int64_t units,
+                                 uint8_t reason, uint32_t contract,
+                                 uint64_t order_id) noexcept nogil:
+    """Change a block's USDC: of its position (BLOCK_POSITION_USDC) or of its orders."""
+    if units == 0:
+        return
+    cdef BlockUsdc* held = edit_block_usdc(e, u)
+    cdef int64_t* balance = (
+        &held.position_units if ledger == BLOCK_POSITION_USDC else &held.order_units)
+    balance[0] = add64(balance[0], units)
+    e.h.residual[USDC_LEDGER] += <uint64_t>units
+    cdef Event* ev = unit_event(e, BALANCE, u, contract)
+    ev.reason = reason
+    ev.ledger = ledger
+    ev.order_id = order_id
+    ev.amount_units = units
+    ev.balance_units = balance[0]
     touch(e, u)
 
 

@@ -1,8 +1,8 @@
-"""Floor 4.6: the money of an order (C3, I2, I3), and the records that an order lives in."""
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+"""Floor 4.6: the money of an order (C3, I2, I3), and the records that it and its block live in."""
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from perpcore.book cimport Book, BookOrder, book_remove, pool_release
-from perpcore.codes cimport CANCELLED, DONE_LINKED, LIQUIDATING
+from perpcore.codes cimport BLOCK_ORDER_USDC, CANCELLED, DONE_LINKED, LIQUIDATING, PENDING
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
     add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
@@ -12,10 +12,11 @@ from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
-    ACCOUNT_TIMER, ACCOUNT_TIMERS, Core, Leg, LegOrders, Market, OrderCold, Timer, edit_account,
-    edit_cold, group_drop_if_empty, group_of, is_block, touch_orders, unit_event,
+    ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegOrders, Market, OrderCold, Timer, Unit,
+    change_order_usdc, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block,
+    leg_take, order_usdc, touch_orders, unit_event, unit_take,
 )
-from perpcore.transfers cimport return_order_cash
+from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.undo cimport undo_save
 
 
@@ -59,12 +60,20 @@ cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept n
         return 0
     if lots >= left:
         return o.reserve_units
-    if o.is_explicit:
+    if o.is_explicit or order_usdc(e, slot):
         return mul_div_ceil(o.reserve_units, lots, left)
     part = sub64(order_reserve(e, slot, o.reserved_used + lots),
                  order_reserve(e, slot, o.reserved_used))
     part = add64(part, o.extra_units)                # E goes with the first slice
     return part if part < o.reserve_units else o.reserve_units
+
+
+cdef inline int64_t usdc_slice(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
+    """The USDC that goes with the next `lots` reserved lots, as an explicit amount does (C3)."""
+    cdef int64_t held = order_usdc(e, slot), left = reserved_left(&e.cold[slot])
+    if held == 0 or lots <= 0:
+        return 0
+    return held if lots >= left else mul_div_ceil(held, lots, left)
 
 
 cdef inline int64_t extra_needed(Core* e, uint32_t leg, int side, Rate mr) noexcept nogil:
@@ -250,7 +259,29 @@ cdef inline void account_timer_set(Core* e, uint32_t account, int64_t at_ns) noe
         timer_enter(e, Timer(at_ns, ACCOUNT_TIMERS + account, ACCOUNT_TIMER | account))
 
 
-# ---- the life of an order's record
+# ---- the life of an order's record, and of the block that it opens
+
+cdef inline uint32_t open_block(Core* e, uint32_t owner, uint32_t contract,
+                                int64_t leverage) noexcept nogil:
+    """A new block, PENDING, at the end of its account's chain, with its leg (I1)."""
+    cdef uint32_t u = unit_take(e), last = e.accounts[owner].first_block
+    cdef Unit* unit = &e.units[u]
+    cdef Account* account = edit_account(e, owner)
+    unit.account = owner
+    unit.isolation_id = e.h.next_isolation_id
+    e.h.next_isolation_id += 1
+    unit.leverage = <uint16_t>leverage
+    unit.state = PENDING
+    account.block_count += 1
+    if last == NONE:
+        account.first_block = u
+    else:
+        while e.units[last].next_block != NONE:
+            last = e.units[last].next_block
+        edit_unit(e, last).next_block = u
+    e.legs[leg_take(e, u, contract)].leverage = <uint16_t>leverage
+    return u
+
 
 cdef inline int64_t free_left(Core* e, uint32_t slot) noexcept nogil:
     """Lots without a reserve that may fill; a dormant order has none yet."""
@@ -377,12 +408,16 @@ cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
     cdef OrderCold* o = &e.cold[slot]
     cdef uint32_t leg = o.leg, u = e.legs[leg].unit
     cdef uint64_t order_id = e.pool.orders[slot].order_id
-    cdef int64_t money = o.reserve_units
+    cdef int64_t money = o.reserve_units, usdc = order_usdc(e, slot)
     cdef uint32_t contract = e.legs[leg].contract
     order_out_of_book(e, slot)
     order_forget(e, slot)
+    if usdc:
+        change_order_usdc(e, slot, -usdc)
     if is_block(&e.units[u]) and not forfeits(e, u):
         return_order_cash(e, u, money, contract, order_id)
+        if usdc:
+            return_usdc(e, u, BLOCK_ORDER_USDC, usdc, contract, order_id)
 
 
 cdef inline void end_one(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:

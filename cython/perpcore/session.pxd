@@ -35,7 +35,7 @@ from perpcore.state cimport (
     is_block, main_of, next_unit, orders_matter, smudge, touch, unit_rank,
 )
 from perpcore.thresholds cimport fails_a_test
-from perpcore.transfers cimport cover_negative
+from perpcore.transfers cimport cover_negative, cover_usd
 
 
 # ---- funding ------------------------------------------------------------------------------------
@@ -124,9 +124,8 @@ cdef inline void roll_inventory(Core* e) noexcept nogil:
 
 
 cdef inline void settle_debt(Core* e, uint32_t u) noexcept nogil:
-    """A main account's own USDC first; what is still negative is the fund's."""
-    if not is_block(&e.units[u]):
-        cover_negative(e, u)
+    """The unit's own USDC first; what is still negative is the fund's."""
+    cover_negative(e, u)
     if e.units[u].cash_units < 0:
         hand_to_fund(e, u, e.legs[e.units[u].first_leg].contract if is_block(&e.units[u])
                      else NO_CONTRACT, 0)
@@ -188,12 +187,14 @@ cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexce
 
 
 cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
-    """From the unit's cash; a block's missing part from what its orders give back to main (S4)."""
+    """From the unit's cash; a block's missing part from its own USDC, then from what its orders
+    give back to main (S4)."""
     cdef int64_t own = share
     cdef uint32_t contract = NO_CONTRACT, main = main_of(e, u)
     if is_block(&e.units[u]):
         contract = e.legs[e.units[u].first_leg].contract
         own = smaller(share, not_below_zero(e.units[u].cash_units))
+        own = add64(own, cover_usd(e, u, sub64(share, own)))
     post_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
     if own < share:
         end_orders(e, u, False, DONE_SOCIALIZED)

@@ -12,11 +12,12 @@ from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
-    Amounts, amounts, equity, magnitude, maintenance_units, meets_maintenance, notional,
-    position_upnl, removable, transferable, withdrawable_usd, withdrawable_usdc,
+    Amounts, amounts, equity, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
+    notional, paying_equity, position_upnl, removable, removable_usdc, transferable,
+    withdrawable_usd,
 )
 from perpcore.state cimport (
-    IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, is_block,
+    IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, is_block, is_in_kind, unit_usdc,
 )
 from perpcore.thresholds cimport only_leg, solo_threshold
 
@@ -64,6 +65,8 @@ cdef extern from "perpcore/api.h" nogil:
         uint16_t leverage
         uint8_t state
         uint8_t margin_call
+        int64_t order_usdc_units
+        int64_t removable_usdc_units
 
     cdef struct PositionView "perpcore_position":
         int64_t qty_lots
@@ -147,15 +150,17 @@ cdef inline UnitView view_unit(Core* e, uint32_t u) noexcept nogil:
     v.leverage = unit.leverage
     v.state = unit.state
     v.margin_call = (unit.flags & IN_MARGIN_CALL) != 0
+    v.usdc_units = unit_usdc(e, u)
     if block:
+        v.order_usdc_units = e.block_usdc[u].order_units if is_in_kind(e) else 0
         v.removable_units = removable(e, u)
+        v.removable_usdc_units = removable_usdc(e, u)
         v.contract = e.legs[unit.first_leg].contract
     else:
-        v.usdc_units = e.accounts[unit.account].usdc_units
         v.deficit_units = e.accounts[unit.account].deficit_units
         v.transferable_units = transferable(&now)
         v.withdrawable_units[0] = withdrawable_usd(e, u, &now)
-        v.withdrawable_units[1] = withdrawable_usdc(e, u, &now)
+        v.withdrawable_units[1] = most_usdc_out(e, u, &now)
     while i != NONE:
         v.positions += e.legs[i].qty_lots != 0
         if e.legs[i].orders != NONE:
@@ -221,7 +226,9 @@ cdef inline PositionView view_position(Core* e, uint32_t u, uint32_t i) noexcept
     v.mm_units = maintenance_units(m, lots, n)
     v.fr_units = rate_ceil(n, m.terms.rates.fee_reserve)
     v.liquidation_mark_ticks = liquidation_mark(e, u, i)
-    worst = bankruptcy_mark(sub64(equity(e, u, NULL), v.upnl_units), leg.qty_lots,
+    # A block's USDC is converted before anything is sold; of main it counts as collateral (Q3).
+    worst = paying_equity(e, u, NULL) if is_block(&e.units[u]) else equity(e, u, NULL)
+    worst = bankruptcy_mark(sub64(worst, v.upnl_units), leg.qty_lots,
                             leg.cost_units, m.terms.v)
     v.bankruptcy_mark_ticks = worst if 1 <= worst <= m.terms.max_mark_ticks else 0
     return v

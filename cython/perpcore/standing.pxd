@@ -18,7 +18,9 @@ from perpcore.margin cimport (
 from perpcore.memory cimport rarely
 from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
 from perpcore.records cimport NONE
-from perpcore.state cimport Core, Leg, Market, Unit, is_block, leg_of
+from perpcore.state cimport (
+    Core, Leg, Market, Unit, is_block, is_in_kind, leg_of, unit_usdc,
+)
 
 # A state that may come to be: the unit's own, with one leg and its cash changed.
 cdef struct Probe:
@@ -26,6 +28,7 @@ cdef struct Probe:
     int64_t qty_lots
     int64_t cost_units
     int64_t cash_delta_units
+    int64_t usdc_delta_units     # of a block where USDC stays USDC
 
 # Amounts of a unit, each requirement rounded up by leg.
 cdef struct Amounts:
@@ -89,12 +92,16 @@ cdef inline int64_t position_upnl(const Market* m, int64_t lots, int64_t cost) n
     return sub64(mul64(lots, mul64(m.terms.v, m.live.mark_ticks)), cost)
 
 
+cdef inline bint may_hold_usdc(Core* e, const Unit* unit) noexcept nogil:
+    return not is_block(unit) or is_in_kind(e)
+
+
 cdef inline int64_t collateral(Core* e, uint32_t u) noexcept nogil:
-    """Cash of a block; cash and the USDC's value of a main account."""
+    """Cash and the value of the USDC that is the unit's own: of a block by policy alone."""
     cdef Unit* unit = &e.units[u]
-    if is_block(unit):
+    if not may_hold_usdc(e, unit):
         return unit.cash_units
-    return add64(unit.cash_units, counted_usdc(e, e.accounts[unit.account].usdc_units))
+    return add64(unit.cash_units, counted_usdc(e, unit_usdc(e, u)))
 
 
 cdef inline int64_t equity(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
@@ -120,9 +127,7 @@ cdef inline int64_t equity(Core* e, uint32_t u, const Probe* probe) noexcept nog
 
 cdef inline int64_t paying_equity(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
     """Equity with USDC at what it gives when converted: below 0 the fund would have to pay (O7)."""
-    cdef int64_t usdc = 0
-    if not is_block(&e.units[u]):
-        usdc = e.accounts[e.units[u].account].usdc_units
+    cdef int64_t usdc = unit_usdc(e, u)
     if usdc == 0:
         return equity(e, u, probe)
     return sub64(equity(e, u, probe), sub64(counted_usdc(e, usdc), convertible(e, usdc)))
@@ -154,12 +159,23 @@ cdef inline int64_t magnitude(int64_t lots) noexcept nogil:
     return lots if lots >= 0 else -lots
 
 
-cdef inline int64_t half_haircut(Core* e, uint32_t u) noexcept nogil:
-    """MM's half of the haircut, up."""
-    cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
-    if usdc == 0:
+cdef inline int64_t half_haircut_of(Core* e, int64_t usdc_units) noexcept nogil:
+    """MM's half of the haircut of so much USDC, up."""
+    if usdc_units == 0:
         return 0
-    return floor_div(required_haircut(e, usdc) + 1, 2)         # the ceiling of a half
+    return floor_div(required_haircut(e, usdc_units) + 1, 2)   # the ceiling of a half
+
+
+cdef inline int64_t half_haircut(Core* e, uint32_t u) noexcept nogil:
+    """MM's half of the haircut of the unit's USDC."""
+    return half_haircut_of(e, unit_usdc(e, u))
+
+
+cdef inline int64_t gained_by_usdc(Core* e, uint32_t u, int64_t units) noexcept nogil:
+    """By how much more USDC raises what maintenance is compared with; each sum rounds by itself."""
+    cdef int64_t own = unit_usdc(e, u), more = add64(own, units)
+    return sub64(sub64(counted_usdc(e, more), half_haircut_of(e, more)),
+                 sub64(counted_usdc(e, own), half_haircut_of(e, own)))
 
 
 cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noexcept nogil:
@@ -171,8 +187,10 @@ cdef inline bint meets_maintenance(Core* e, uint32_t u, const Probe* probe) noex
     if rarely(not one_position(e, u, probe, &only)):
         return several_meet_maintenance(e, u, probe)
     cash = add64(collateral(e, u), only.cash_delta_units)
-    if not is_block(&e.units[u]):
+    if may_hold_usdc(e, &e.units[u]):
         cash = sub64(cash, half_haircut(e, u))
+        if rarely(only.usdc_delta_units != 0):
+            cash = add64(cash, gained_by_usdc(e, u, only.usdc_delta_units))
     if only.qty_lots == 0:
         return cash >= 0
     m = &e.markets[only.contract]
@@ -197,7 +215,7 @@ cdef inline bint one_position(Core* e, uint32_t u, const Probe* probe,
     cdef uint32_t i = e.units[u].first_leg
     cdef Leg* leg
     only.contract = NONE
-    only.qty_lots = only.cost_units = only.cash_delta_units = 0
+    only.qty_lots = only.cost_units = only.cash_delta_units = only.usdc_delta_units = 0
     if probe != NULL:
         only[0] = probe[0]
     while i != NONE:
@@ -290,18 +308,18 @@ cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
     """All amounts of a unit (C2, I4)."""
     cdef Amounts a
     cdef Unit* unit = &e.units[u]
-    cdef int64_t value
+    cdef int64_t usdc
     a.collateral_units = a.payable_units = unit.cash_units
     a.upnl_units = a.haircut_units = a.im_units = a.mm_units = a.fr_units = 0
     a.order_margin_units = 0
-    if not is_block(unit):
-        value = counted_usdc(e, e.accounts[unit.account].usdc_units)
-        a.collateral_units = add64(a.collateral_units, value)
-        a.payable_units = add64(
-            a.payable_units, convertible(e, e.accounts[unit.account].usdc_units))
-        a.haircut_units = required_haircut(e, e.accounts[unit.account].usdc_units)
+    if may_hold_usdc(e, unit):
+        usdc = unit_usdc(e, u)
+        a.collateral_units = add64(a.collateral_units, counted_usdc(e, usdc))
+        a.payable_units = add64(a.payable_units, convertible(e, usdc))
+        a.haircut_units = required_haircut(e, usdc)
         a.im_units = a.haircut_units
-        a.mm_units = floor_div(a.haircut_units + 1, 2)          # the ceiling of a half
+        a.mm_units = half_haircut_of(e, usdc)
+    if not is_block(unit):
         a.order_margin_units = order_margin(e, u)
     cdef uint32_t i = unit.first_leg
     while i != NONE:
@@ -364,17 +382,25 @@ cdef inline int64_t withdrawable_usd(Core* e, uint32_t u, const Amounts* a) noex
 
 cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
                                     int64_t leaving) noexcept nogil:
-    """C5's first term after so much USDC has left."""
-    cdef int64_t own = e.accounts[e.units[u].account].usdc_units
-    cdef int64_t before = usdc_value(e, own), after = usdc_value(e, own - leaving)
+    """MB - IM - order margin after so much USDC has left, less main's uPnL (C5).
+
+    Of a block the lesser of MB - IM and cash with what the rest gives less MM of now (I9).
+    """
+    cdef int64_t own = unit_usdc(e, u)
+    cdef int64_t before = usdc_value(e, own), after = usdc_value(e, own - leaving), by_maintenance
     cdef int64_t profit = a.upnl_units if a.upnl_units > 0 else 0
-    return sub64(sub64(a.free_units, profit),
-                 sub64(sub64(before, haircut(e, before)), sub64(after, haircut(e, after))))
+    cdef int64_t free = sub64(a.free_units, sub64(
+        sub64(before, haircut(e, before)), sub64(after, haircut(e, after))))
+    if not is_block(&e.units[u]):
+        return sub64(free, profit)
+    by_maintenance = sub64(
+        add64(e.units[u].cash_units, convertible(e, own - leaving)), a.mm_units)
+    return free if free < by_maintenance else by_maintenance
 
 
-cdef inline int64_t withdrawable_usdc(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
-    """The most USDC that leaves the first term of C5 >= 0: it falls, so a bisection finds it."""
-    cdef int64_t low = 0, high = e.accounts[e.units[u].account].usdc_units, middle
+cdef inline int64_t most_usdc_out(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
+    """The most USDC that leaves usdc_free_after >= 0: it falls, so a bisection finds it."""
+    cdef int64_t low = 0, high = unit_usdc(e, u), middle
     if usdc_free_after(e, u, a, 0) < 0:
         return 0
     while low < high:
@@ -386,20 +412,40 @@ cdef inline int64_t withdrawable_usdc(Core* e, uint32_t u, const Amounts* a) noe
     return low
 
 
+cdef inline bint keeps_margin(Core* e, const Leg* leg) noexcept nogil:
+    """I9's gate: with in_profit nothing leaves unless the position gains on its opening cost."""
+    return e.terms.removal != REMOVAL_FREE and position_upnl(
+        &e.markets[leg.contract], leg.qty_lots, leg.opening_cost_units) <= 0
+
+
 cdef inline int64_t removable(Core* e, uint32_t u) noexcept nogil:
-    """What may leave a block (I9): with in_profit only while it gains on its opening cost."""
+    """USD that may leave a block (I9)."""
     cdef Leg* leg = &e.legs[e.units[u].first_leg]
     if leg.qty_lots == 0:
         return e.units[u].cash_units
-    if (e.terms.removal != REMOVAL_FREE and position_upnl(
-            &e.markets[leg.contract], leg.qty_lots, leg.opening_cost_units) <= 0):
+    return 0 if keeps_margin(e, leg) else releasable(e, u)
+
+
+cdef inline int64_t removable_usdc(Core* e, uint32_t u) noexcept nogil:
+    """USDC that may leave a block (I9)."""
+    cdef Leg* leg = &e.legs[e.units[u].first_leg]
+    cdef Amounts a
+    if leg.qty_lots == 0:
+        return unit_usdc(e, u)
+    if keeps_margin(e, leg):
         return 0
-    return releasable(e, u)
+    a = amounts(e, u)
+    return most_usdc_out(e, u, &a)
 
 
 cdef inline int64_t releasable(Core* e, uint32_t u) noexcept nogil:
-    """min(position_cash - MM, MB - IM), not below 0, without the profit gate (I10)."""
+    """min(position_cash - MM, MB - IM), not below 0, without the profit gate (I10).
+
+    USDC of a block meets of MM what it gives when it is converted.
+    """
     cdef Amounts a = amounts(e, u)
-    cdef int64_t by_maintenance = sub64(e.units[u].cash_units, a.mm_units)
+    cdef int64_t cash = e.units[u].cash_units
+    cdef int64_t by_cash = sub64(a.mm_units, sub64(a.payable_units, cash))
+    cdef int64_t by_maintenance = sub64(cash, by_cash if by_cash > 0 else 0)
     cdef int64_t least = by_maintenance if by_maintenance < a.free_units else a.free_units
     return least if least > 0 else 0

@@ -12,7 +12,7 @@ from perpcore.book cimport (
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
 from perpcore.memory cimport CHECK, arena_alloc, arena_free, prefetch, rarely
-from perpcore.policies cimport ADL_PRO_RATA
+from perpcore.policies cimport ADL_PRO_RATA, COLLATERAL_IN_KIND
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
@@ -57,6 +57,11 @@ cdef struct Unit:
     uint8_t state                # codes.BlockState; 0 main
     uint8_t flags
     uint32_t next_free
+
+# A block's USDC, where it stays what it is (A4); kept apart, as most venues convert it.
+cdef struct BlockUsdc:
+    int64_t position_units       # counts as collateral of the position
+    int64_t order_units          # of its orders
 
 # 64 B: one position of a unit.
 cdef struct Leg:
@@ -219,6 +224,8 @@ cdef struct Core:
     OrderPool pool
     OrderCold* cold
     Dormant* dormant             # by order slot; of dormant orders only
+    BlockUsdc* block_usdc        # by unit; NULL unless USDC stays USDC in a block
+    int64_t* order_usdc          # by order slot: what the order holds beside its USD; or NULL
     Chunk* chunks
     Timer* timers
     uint32_t* client_index       # (account, client order id) -> order slot + 1
@@ -271,6 +278,8 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.ranked, e.sizes[13])
     arena_free(e.ended, e.sizes[14])
     arena_free(e.dormant, e.sizes[15])
+    arena_free(e.block_usdc, e.sizes[16])
+    arena_free(e.order_usdc, e.sizes[17])
     pool_free(&e.pool)
     undo_free(&e.undo)
     memset(e, 0, sizeof(Core))
@@ -317,12 +326,16 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
     e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
+    if terms.block_collateral == COLLATERAL_IN_KIND:
+        e.block_usdc = <BlockUsdc*>take_arena(e, 16, units * sizeof(BlockUsdc))
+        e.order_usdc = <int64_t*>take_arena(e, 17, orders * sizeof(int64_t))
     cdef bint short = (
         e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
         or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
-        or e.dormant == NULL)
+        or e.dormant == NULL
+        or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
                 &e.undo, (<uint64_t>1 << 24) + steps * 8192 * units + 4096 * orders) != 0):
@@ -370,6 +383,34 @@ cdef inline Unit* edit_unit(Core* e, uint32_t u) noexcept nogil:
 cdef inline Leg* edit_leg(Core* e, uint32_t leg) noexcept nogil:
     undo_save(&e.undo, &e.legs[leg], sizeof(Leg))
     return &e.legs[leg]
+
+
+cdef inline bint is_in_kind(Core* e) noexcept nogil:
+    """Whether USDC that goes into a block stays USDC there (A4)."""
+    return e.terms.block_collateral == COLLATERAL_IN_KIND
+
+
+cdef inline BlockUsdc* edit_block_usdc(Core* e, uint32_t u) noexcept nogil:
+    undo_save(&e.undo, &e.block_usdc[u], sizeof(BlockUsdc))
+    return &e.block_usdc[u]
+
+
+cdef inline int64_t order_usdc(Core* e, uint32_t slot) noexcept nogil:
+    """What an order holds beside its USD."""
+    return e.order_usdc[slot] if is_in_kind(e) else 0
+
+
+cdef inline void change_order_usdc(Core* e, uint32_t slot, int64_t units) noexcept nogil:
+    undo_save(&e.undo, &e.order_usdc[slot], sizeof(int64_t))
+    e.order_usdc[slot] += units
+
+
+cdef inline int64_t unit_usdc(Core* e, uint32_t u) noexcept nogil:
+    """USDC that counts as a unit's collateral: main's, or that of a block's position."""
+    cdef Unit* unit = &e.units[u]
+    if is_block(unit):
+        return e.block_usdc[u].position_units if is_in_kind(e) else 0
+    return e.accounts[unit.account].usdc_units
 
 
 cdef inline LegOrders* edit_group(Core* e, uint32_t group) noexcept nogil:
@@ -507,11 +548,12 @@ cdef inline bint orders_matter(Core* e, uint32_t u) noexcept nogil:
     """
     cdef Unit* unit = &e.units[u]
     cdef Leg* leg
+    if unit.cash_units < 0 and unit_usdc(e, u) > 0:
+        return True
     if is_block(unit):
         leg = &e.legs[unit.first_leg]
         return leg.qty_lots == 0 and leg.orders == NONE
-    return ((unit.flags & IN_MARGIN_CALL) != 0
-            or (unit.cash_units < 0 and e.accounts[unit.account].usdc_units > 0))
+    return (unit.flags & IN_MARGIN_CALL) != 0
 
 
 cdef inline void touch_orders(Core* e, uint32_t u) noexcept nogil:

@@ -25,12 +25,13 @@ from perpcore.pricemap cimport (
 )
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
-    compare_initial, counted_usdc, equity, half_haircut, magnitude, meets_maintenance, notional,
+    compare_initial, counted_usdc, equity, half_haircut, magnitude, may_hold_usdc,
+    meets_maintenance, notional,
     required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
     CHUNK_IDS, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg, edit_unit,
-    has_reserved_orders, is_block, smudge, touch,
+    has_reserved_orders, is_block, smudge, touch, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -122,11 +123,11 @@ cdef inline void refile_leg(Core* e, uint32_t i, int64_t mark) noexcept nogil:
 
 
 cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
-    """The cash of Q2's formula: a main account's USDC counts at today's index, less its haircut."""
+    """The cash of Q2's formula: the unit's USDC counts at today's index, less its haircut."""
     cdef Unit* unit = &e.units[u]
-    if is_block(unit):
+    if not may_hold_usdc(e, unit):
         return unit.cash_units
-    cdef int64_t usdc = e.accounts[unit.account].usdc_units
+    cdef int64_t usdc = unit_usdc(e, u)
     cdef int64_t cash = add64(unit.cash_units, counted_usdc(e, usdc))
     if initial:
         return sub64(cash, required_haircut(e, usdc))

@@ -1,43 +1,129 @@
 """Floor 4.4: money between main and its blocks; USDC that covers what USD lacks (A4, C5)."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from perpcore.codes cimport R_AUTO_CONVERSION, R_ISOLATED_TRANSFER
+from perpcore.codes cimport (
+    BLOCK_ORDER_USDC, BLOCK_POSITION_USDC, R_AUTO_CONVERSION, R_ISOLATED_TRANSFER,
+)
 from perpcore.contract cimport E6, E9
 from perpcore.int128 cimport add64, i128_ceil_div, i128_mul, i128_mul_u, i128_to64, sub64
+from perpcore.memory cimport rarely
 from perpcore.posting cimport (
-    USD_LEDGER, USDC_LEDGER, post_cash, post_conversion, post_order_cash, post_usdc,
+    USD_LEDGER, USDC_LEDGER, post_block_usdc, post_cash, post_conversion, post_order_cash,
+    post_usdc,
 )
 from perpcore.standing cimport convertible, lock_units
-from perpcore.state cimport NO_CONTRACT, Core, Unit, edit_unit, main_of
+from perpcore.state cimport (
+    NO_CONTRACT, Core, Unit, edit_unit, is_block, is_in_kind, main_of, unit_usdc,
+)
 
 
-cdef inline void cover_usd(Core* e, uint32_t u, int64_t missing_units) noexcept nogil:
-    """Turn the main account's own USDC into so much USD, or into as much as it gives (A4).
+cdef inline int64_t usdc_for(Core* e, uint32_t u, int64_t missing_units) noexcept nogil:
+    """The unit's USDC that gives so much USD at index x (1 - haircut), up; at most all of it (A4).
 
-    The rate is index x (1 - haircut); the USDC paid is rounded up, what too little of it gives
-    down: both favor the venue's conversion account.
+    Up favors the venue's conversion account, and what stays USDC is worth what it stands for.
     """
-    cdef int64_t own = e.accounts[e.units[u].account].usdc_units
-    cdef uint64_t num = <uint64_t>(e.h.index_e6 * (E9 - e.terms.usdc_haircut_e9))
-    cdef int64_t paid = own, got = convertible(e, own)
+    cdef int64_t own = unit_usdc(e, u)
+    if convertible(e, own) < missing_units:
+        return own
+    return i128_to64(i128_ceil_div(
+        i128_mul_u(i128_mul(missing_units, 1), <uint64_t>(E6 * E9)),
+        <uint64_t>(e.h.index_e6 * (E9 - e.terms.usdc_haircut_e9))))
+
+
+cdef inline void convert(Core* e, uint32_t u, int64_t paid_usdc, int64_t got_usd) noexcept nogil:
+    """A unit's own USDC becomes USD against the venue's conversion account (A4)."""
+    cdef uint32_t contract
+    if is_block(&e.units[u]):
+        contract = e.legs[e.units[u].first_leg].contract
+        post_block_usdc(e, u, BLOCK_POSITION_USDC, -paid_usdc, R_AUTO_CONVERSION, contract, 0)
+    else:
+        contract = NO_CONTRACT
+        post_usdc(e, e.units[u].account, -paid_usdc, R_AUTO_CONVERSION, contract, 0)
+    post_conversion(e, USDC_LEDGER, paid_usdc)
+    post_conversion(e, USD_LEDGER, -got_usd)
+    post_cash(e, u, got_usd, R_AUTO_CONVERSION, contract, 0)
+
+
+cdef inline int64_t cover_usd(Core* e, uint32_t u, int64_t missing_units) noexcept nogil:
+    """Turn the unit's own USDC into so much USD, or into as much as it gives; returns the USD (A4).
+
+    What too little of it gives is rounded down; what would give nothing stays.
+    """
+    cdef int64_t got = convertible(e, unit_usdc(e, u))
     if missing_units <= 0 or got == 0:
-        return
-    if got >= missing_units:
-        paid = i128_to64(i128_ceil_div(
-            i128_mul_u(i128_mul(missing_units, 1), <uint64_t>(E6 * E9)), num))
-        got = missing_units
-    post_usdc(e, e.units[u].account, -paid, R_AUTO_CONVERSION)
-    post_conversion(e, USDC_LEDGER, paid)
-    post_conversion(e, USD_LEDGER, -got)
-    post_cash(e, u, got, R_AUTO_CONVERSION, NO_CONTRACT, 0)
+        return 0
+    got = missing_units if got > missing_units else got
+    convert(e, u, usdc_for(e, u, missing_units), got)
+    return got
 
 
 cdef inline void cover_negative(Core* e, uint32_t u) noexcept nogil:
-    """A negative USD leg of a main account is covered before any test (A4)."""
-    cdef int64_t cash = e.units[u].cash_units
-    if cash < 0 and e.accounts[e.units[u].account].usdc_units > 0:
-        cover_usd(e, u, -cash)
+    """A negative USD leg of a unit is covered by its own USDC before any test (A4)."""
+    if rarely(e.units[u].cash_units < 0):
+        cover_usd(e, u, -e.units[u].cash_units)
 
+
+cdef inline void convert_all(Core* e, uint32_t u) noexcept nogil:
+    """All USDC of a block that is liquidated becomes USD, that of forfeit orders too (Q3)."""
+    cdef uint32_t contract = e.legs[e.units[u].first_leg].contract
+    cdef int64_t usdc, got
+    if not is_in_kind(e):
+        return
+    usdc = e.block_usdc[u].position_units
+    convert(e, u, usdc, convertible(e, usdc))
+    usdc = e.block_usdc[u].order_units
+    got = convertible(e, usdc)
+    post_block_usdc(e, u, BLOCK_ORDER_USDC, -usdc, R_AUTO_CONVERSION, contract, 0)
+    post_conversion(e, USDC_LEDGER, usdc)
+    post_conversion(e, USD_LEDGER, -got)
+    post_order_cash(e, u, got, R_AUTO_CONVERSION, contract, 0)
+
+
+# ---- USDC that stays USDC -----------------------------------------------------------------------
+
+cdef inline int64_t cut_usdc(Core* e, uint32_t main, int64_t* units) noexcept nogil:
+    """Of an amount that moves into a block: what main's USD lacks, as its USDC, where it stays that
+    (A4). `units` is cut down to the part in USD; 0: all of it is."""
+    cdef int64_t cash = e.units[main].cash_units, missing
+    if not is_in_kind(e):
+        return 0
+    missing = sub64(units[0], cash if cash > 0 else 0)
+    if missing <= 0:
+        return 0
+    units[0] = sub64(units[0], missing)
+    return usdc_for(e, main, missing)
+
+
+cdef inline void fund_usdc(Core* e, uint32_t block, uint8_t ledger, int64_t units,
+                           uint32_t contract, uint64_t order_id) noexcept nogil:
+    """USDC from main to a ledger of the block; it carries no profit and so no lock (C5)."""
+    post_usdc(e, e.units[block].account, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    post_block_usdc(e, block, ledger, units, R_ISOLATED_TRANSFER, contract, order_id)
+
+
+cdef inline void return_usdc(Core* e, uint32_t block, uint8_t ledger, int64_t units,
+                             uint32_t contract, uint64_t order_id) noexcept nogil:
+    """USDC from a ledger of the block to main."""
+    post_block_usdc(e, block, ledger, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    post_usdc(e, e.units[block].account, units, R_ISOLATED_TRANSFER, contract, order_id)
+
+
+cdef inline void return_position_usdc(Core* e, uint32_t block, uint32_t contract,
+                                      uint64_t order_id) noexcept nogil:
+    """All USDC of a position that has ended, to main."""
+    if is_in_kind(e):
+        return_usdc(e, block, BLOCK_POSITION_USDC, e.block_usdc[block].position_units, contract,
+                    order_id)
+
+
+cdef inline void spend_order_usdc(Core* e, uint32_t block, int64_t units, uint32_t contract,
+                                  uint64_t order_id) noexcept nogil:
+    """USDC of an opening fill's slice: from the block's orders to its position."""
+    post_block_usdc(e, block, BLOCK_ORDER_USDC, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    post_block_usdc(e, block, BLOCK_POSITION_USDC, units, R_ISOLATED_TRANSFER, contract, order_id)
+
+
+# ---- USD ----------------------------------------------------------------------------------------
 
 cdef inline void move_session(Core* e, uint32_t payer, uint32_t payee,
                               int64_t units) noexcept nogil:
@@ -84,11 +170,14 @@ cdef inline void fund_orders(Core* e, uint32_t block, int64_t units, uint32_t co
 
 cdef inline void fund_position(Core* e, uint32_t block, int64_t units,
                                uint32_t contract) noexcept nogil:
-    """From main to the block's position_cash."""
+    """From main to the block's position_cash; by policy USDC goes beside it as it is."""
+    cdef int64_t usdc
     if units <= 0:
         return
+    usdc = cut_usdc(e, main_of(e, block), &units)
     leave_main(e, main_of(e, block), block, units, contract, 0)
     post_cash(e, block, units, R_ISOLATED_TRANSFER, contract, 0)
+    fund_usdc(e, block, BLOCK_POSITION_USDC, usdc, contract, 0)
 
 
 cdef inline void return_order_cash(Core* e, uint32_t block, int64_t units, uint32_t contract,
@@ -113,12 +202,13 @@ cdef inline void return_position_cash(Core* e, uint32_t block, int64_t units, ui
 
 cdef inline void return_everything(Core* e, uint32_t block, uint32_t contract,
                                    uint64_t order_id) noexcept nogil:
-    """A flat position's cash goes to main with the block's session PnL, losses too (I11).
+    """A flat position's money goes to main with the block's session PnL, losses too (I11).
 
     Money that stays for the block's orders keeps the locked profit that it is: as with any
     transfer, what goes back takes the locked first (C5).
     """
     cdef uint32_t main = main_of(e, block)
+    cover_negative(e, block)
     cdef Unit* source = edit_unit(e, block)
     cdef Unit* to = edit_unit(e, main)
     cdef int64_t units = source.cash_units, session = source.session_pnl_units
@@ -133,3 +223,4 @@ cdef inline void return_everything(Core* e, uint32_t block, uint32_t contract,
     source.kept_units = sub64(source.kept_units, kept)
     post_cash(e, block, -units, R_ISOLATED_TRANSFER, contract, order_id)
     post_cash(e, main, units, R_ISOLATED_TRANSFER, contract, order_id)
+    return_position_usdc(e, block, contract, order_id)

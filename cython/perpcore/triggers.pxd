@@ -20,15 +20,14 @@ from perpcore.codes cimport (
 from perpcore.eligibility cimport eligibility_code
 from perpcore.memory cimport lowest_bit
 from perpcore.orders cimport (
-    Answer, Draft, basic_code, check_and_enter, form_code, held_lots, link_code, open_block,
-    open_code, price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired,
-    unit_code,
+    Answer, Draft, basic_code, check_and_enter, form_code, held_lots, link_code, open_code,
+    price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired, unit_code,
 )
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport book_of, cut_link, end_one, order_close
+from perpcore.reserves cimport book_of, cut_link, end_one, open_block, order_close
 from perpcore.state cimport (
     REFERENCES, Core, Dormant, Leg, Market, OrderCold, core_commit, core_mark, core_rollback,
-    has_room, is_block, leg_take, main_of, touch, touch_orders, unit_event,
+    has_room, is_block, leg_take, main_of, order_usdc, touch, touch_orders, unit_event,
 )
 
 
@@ -126,7 +125,8 @@ cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept n
         return code
     is_new = d.unit == NONE
     if is_new:
-        open_block(e, &d)
+        d.unit = open_block(e, d.account, d.contract, d.leverage)
+        d.leg = e.units[d.unit].first_leg
     elif d.leg == NONE:
         d.leg = leg_take(e, d.unit, d.contract)
     d.leverage = 0
@@ -285,7 +285,8 @@ cdef inline void fire(Core* e, uint32_t slot) noexcept nogil:
     other = cut_link(e, slot)
     order_close(e, slot)
     if other != NONE:
-        returned = is_block(&e.units[d.unit]) and e.cold[other].reserve_units > 0
+        returned = is_block(&e.units[d.unit]) and (
+            e.cold[other].reserve_units > 0 or order_usdc(e, other) > 0)
         end_one(e, other, DONE_LINKED)
     memset(&a, 0, sizeof(Answer))
     code = basic_code(e, &d, &a)

@@ -55,6 +55,7 @@ cdef dict order_dict(Core* e, uint32_t slot):
         "trigger_price": e.pool.orders[slot].price_side >> 1 if o.is_dormant else 0,
         "trigger_by": e.dormant[slot].reference if o.is_dormant else 0,
         "linked": 0 if o.linked == NONE else e.pool.orders[o.linked].order_id,
+        **({"usdc": e.order_usdc[slot]} if is_in_kind(e) else {}),
     }
 
 
@@ -209,6 +210,8 @@ cdef dict dump_block(Core* e, uint32_t u):
         "order_cash_units": unit.order_cash_units, "session_pnl_units": unit.session_pnl_units,
         "kept_units": unit.kept_units, "qty_lots": leg.qty_lots, "cost_units": leg.cost_units,
         "opening_cost_units": leg.opening_cost_units,
+        **({"usdc_units": e.block_usdc[u].position_units,
+            "order_usdc_units": e.block_usdc[u].order_units} if is_in_kind(e) else {}),
     }
 
 

@@ -383,23 +383,31 @@ def set_leverage(
 
 def add_margin(
     *, account: Ints, isolation_id: Ints, amount_units: Ints, timestamp_ns: Ints,
-    caller_tag: Ints = 0,
+    currency: Any = "USD", caller_tag: Ints = 0,
 ) -> Commands:
-    """ADD_MARGIN: money units from main's transferable money into a block (SPEC I8)."""
+    """ADD_MARGIN: money units from main's transferable money into a block (SPEC I8).
+
+    currency: "USD", or "USDC" where it stays USDC in a block (policy `block_collateral`).
+    """
     return build(
         Kind.ADD_MARGIN, timestamp_ns=timestamp_ns, account=account, isolation_id=isolation_id,
-        amount_units=amount_units, caller_tag=caller_tag,
+        amount_units=amount_units, currency=_words(currency, CURRENCIES, "currency"),
+        caller_tag=caller_tag,
     )
 
 
 def remove_margin(
     *, account: Ints, isolation_id: Ints, amount_units: Ints, timestamp_ns: Ints,
-    caller_tag: Ints = 0,
+    currency: Any = "USD", caller_tag: Ints = 0,
 ) -> Commands:
-    """REMOVE_MARGIN: money units from a block to main, at most what is removable (SPEC I9)."""
+    """REMOVE_MARGIN: money units from a block to main, at most what is removable (SPEC I9).
+
+    currency: as of `add_margin`.
+    """
     return build(
         Kind.REMOVE_MARGIN, timestamp_ns=timestamp_ns, account=account, isolation_id=isolation_id,
-        amount_units=amount_units, caller_tag=caller_tag,
+        amount_units=amount_units, currency=_words(currency, CURRENCIES, "currency"),
+        caller_tag=caller_tag,
     )
 
 

@@ -16,7 +16,7 @@ from perpcore.amounts import NotOnGrid, Number, plain, to_decimal, to_units, tri
 #: The choices of each policy, in the order of their numbers in VENUE_TERMS.
 CHOICES: dict[str, tuple[str, ...]] = {
     "haircut_in": ("margin", "value"),
-    "block_collateral": ("convert",),
+    "block_collateral": ("convert", "in_kind"),
     "removal": ("in_profit", "free"),
     "partial_close": ("keep", "proportional"),
     "isolated_flip": ("allow", "clip", "reject"),
@@ -40,7 +40,7 @@ class Policies:
     """The choices of one venue; `Venue.create(policies=Policies(backstop="adl"))`.
 
     haircut_in: the USDC haircut is margin needed, or comes off the USDC's value (SPEC A4).
-    block_collateral: USDC that goes into a block is converted to USD (SPEC A4).
+    block_collateral: USDC that goes into a block is converted to USD, or stays USDC (SPEC A4).
     removal: margin leaves a block only while its position gains, or freely (SPEC I9).
     partial_close: keeps the margin in the block, or always releases the closed share (SPEC I10).
     isolated_flip: an order larger than the opposite position of its block opens the rest, is cut

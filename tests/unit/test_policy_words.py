@@ -59,7 +59,7 @@ def test_the_defaults_are_all_zero() -> None:
     ("words", "said"),
     [
         ({"backstop": "hope"}, "backstop: 'hope' is none of fund, adl"),
-        ({"block_collateral": "in_kind"}, "block_collateral"),
+        ({"block_collateral": "in_stone"}, "block_collateral"),
         ({"cover_limit": "-1"}, "below 0"),
     ],
 )

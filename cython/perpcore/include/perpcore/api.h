@@ -132,7 +132,7 @@ typedef struct perpcore_venue_terms {
     uint32_t timers_per_command;
     /* Policies: 0 is the default, the first value named; another number is refused. */
     uint8_t haircut_in;        /* margin, value */
-    uint8_t block_collateral;  /* convert */
+    uint8_t block_collateral;  /* convert, in_kind */
     uint8_t removal;           /* in_profit, free */
     uint8_t partial_close;     /* keep, proportional */
     uint8_t isolated_flip;     /* allow, clip, reject */
@@ -185,9 +185,9 @@ typedef struct perpcore_audit {
 /* A main account or an isolated block. Requirements are rounded up, balances down. */
 typedef struct perpcore_unit {
     int64_t cash_units;             /* main: USD cash; block: position_cash */
-    int64_t usdc_units;             /* main */
+    int64_t usdc_units;             /* main; block: of its position, where USDC stays USDC */
     int64_t order_cash_units;       /* block */
-    int64_t collateral_units;       /* main: cash + value of USDC; block: cash */
+    int64_t collateral_units;       /* cash + value of USDC */
     int64_t upnl_units;             /* unrealized PnL of its positions */
     int64_t mb_units;               /* margin balance */
     int64_t im_units;               /* initial margin */
@@ -209,6 +209,8 @@ typedef struct perpcore_unit {
     uint8_t state;                  /* block: enum perpcore_block_state */
     uint8_t margin_call;            /* main: 0 or 1 */
     uint8_t unused[2];
+    int64_t order_usdc_units;       /* block: of its orders, where USDC stays USDC */
+    int64_t removable_usdc_units;   /* block: what REMOVE_MARGIN in USDC accepts at most */
 } perpcore_unit;
 
 /* One position of a unit. */
