@@ -23,24 +23,18 @@ from perpcore.codes cimport (
     SET_MARKET_STATE, TICK, TIME_GOES_BACK, TRIGGER_LAST, UNKNOWN_COMMAND, WITHDRAW,
 )
 from perpcore.liquidation cimport run_rounds
-from perpcore.memory cimport CHECK, prefetch
+from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, close_position, is_conditional, new_order
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE, Command, Event
 from perpcore.session cimport set_funding, settle
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, NO_CONTRACT, Core, core_mark, core_rollback, edit_unit, event,
+    NO_CONTRACT, Core, core_mark, core_rollback, event,
     forget_dirty, forget_touched,
 )
-from perpcore.thresholds cimport refile_unit
+from perpcore.thresholds cimport file_dirty
 from perpcore.triggers cimport fire, new_conditional, next_reached
 from perpcore.undo cimport undo_end
-
-cdef enum:
-    # By how many units the filing at a command's end loads units, and what they lead to, early.
-    AHEAD_UNIT = 12
-    AHEAD_LEG = 8
-    AHEAD_CHUNK = 4
 
 cdef enum Field:
     """Fields of a command beside kind, time and caller tag; one that its kind does not use is 0."""
@@ -267,32 +261,10 @@ cdef inline void begin(Core* e) noexcept nogil:
     forget_dirty(e)
 
 
-cdef inline void ahead_of_filing(Core* e, uint32_t n) noexcept nogil:
-    """Start loading units, positions and buckets that are filed soon."""
-    cdef uint32_t i
-    if n + AHEAD_UNIT >= e.dirty_count:
-        return
-    prefetch(&e.units[e.dirty[n + AHEAD_UNIT]])
-    i = e.units[e.dirty[n + AHEAD_LEG]].first_leg
-    if i != NONE:
-        prefetch(&e.legs[i])
-    i = e.units[e.dirty[n + AHEAD_CHUNK]].first_leg
-    if i != NONE and e.legs[i].chunk != NONE:
-        prefetch(&e.chunks[e.legs[i].chunk])
-
-
 cdef inline void conclude(Core* e) noexcept nogil:
     """Test and close out whom the work touched, and file every changed unit anew."""
-    cdef uint32_t n, u
     run_rounds(e)
-    for n in range(e.dirty_count):
-        ahead_of_filing(e, n)
-        u = e.dirty[n]
-        if e.units[u].account == NONE:
-            continue
-        if e.units[u].flags & DONE_THIS_COMMAND:
-            edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
-        refile_unit(e, u)
+    file_dirty(e)
     CHECK(e.h.residual[0] == 0 and e.h.residual[1] == 0)
 
 

@@ -17,7 +17,7 @@ from perpcore.fork cimport core_fork
 from perpcore.host cimport (
     STATUS_BAD_ARGUMENT, STATUS_BAD_TERMS, STATUS_BUSY, STATUS_FULL, STATUS_NO_MEMORY,
     STATUS_NOT_ADMIN, STATUS_NOT_FOUND, STATUS_OK, Host, all_delivered, host_add_contract,
-    host_apply, host_create, host_destroy, host_preview, owner_enter, owner_leave,
+    host_apply, host_call, host_create, host_destroy, host_preview, owner_enter, owner_leave,
 )
 from perpcore.int128 cimport i128
 from perpcore.policies cimport FUND_BY_CONTRACT
@@ -38,11 +38,15 @@ from operator import itemgetter
 import numpy as np
 
 include "capi.pxi"
+include "calls.pxi"
 
 
 class EngineBusy(RuntimeError):
     """A second thread entered the engine while a call was running; nothing was done."""
 
+
+_BUSY = "another thread is in this venue: one at a time"
+_UNREAD = "events of a full apply are not all read: call apply again first"
 
 #: Why a contract is refused, by the number of contract.Breach (SPEC U2).
 _BREACHES = {
@@ -125,6 +129,7 @@ cdef class Engine:
     """
 
     cdef Host* host
+    cdef bint claimed            # under the GIL
 
     def __cinit__(self, terms, admin_key):
         cdef const uint8_t[::1] row = bytes_of(terms, sizeof(VenueTerms), "terms", True)
@@ -145,11 +150,24 @@ cdef class Engine:
 
     cdef Core* enter(self) except NULL:
         if not owner_enter(&self.host.busy):
-            raise EngineBusy("another thread is in this engine: one at a time")
+            raise EngineBusy(_BUSY)
         return &self.host.core
 
     cdef void leave(self) noexcept:
         owner_leave(&self.host.busy)
+
+    def claim(self):
+        """Keep the engine for several calls in a row; EngineBusy when somebody does already.
+
+        Until `release` every `call` is refused with EngineBusy; the claimer uses `apply`.
+        """
+        if self.claimed:
+            raise EngineBusy(_BUSY)
+        self.claimed = True
+
+    def release(self):
+        """Give back what `claim` has taken."""
+        self.claimed = False
 
     # ---- commands ----
 
@@ -195,6 +213,44 @@ cdef class Engine:
         self.leave()
         return applied, written
 
+    def call(self, tuple fields, admin_key=0):
+        """Apply one command given by its fields: whole numbers in the order of COMMAND.
+
+        Fields at the end that are 0 may be left out. timestamp_ns None: one nanosecond after the
+        last command. Returns (code, events): 0 or the refusal's number, and all the command's EVENT
+        records as bytes. Without the GIL, as `apply`. Raises TypeError and OverflowError for what
+        is no number of its field, EngineBusy, and RuntimeError while events of a full `apply` are
+        still to be read.
+        """
+        cdef Command c
+        cdef Core* e
+        cdef uint64_t key = admin_key
+        cdef object when
+        cdef int code
+        if not 0 < len(fields) <= FIELDS:
+            raise TypeError(f"a command has 1 to {FIELDS} fields, not {len(fields)}")
+        memset(&c, 0, sizeof(Command))
+        read_command(fields, &c)
+        when = fields[0]
+        if when is not None:
+            c.timestamp_ns = whole(when)
+        if self.claimed:
+            raise EngineBusy(_BUSY)
+        e = self.enter()
+        if not all_delivered(self.host):
+            self.leave()
+            raise RuntimeError(_UNREAD)
+        if when is None:
+            c.timestamp_ns = e.h.time_ns + 1
+        with nogil:
+            code = host_call(self.host, &c, key)
+        try:
+            return code, PyBytes_FromStringAndSize(<const char*>e.events,
+                                                   e.event_count * sizeof(Event))
+        finally:
+            e.event_count = 0
+            self.leave()
+
     def preview(self, command, out, admin_key=0):
         """The events that one (1,) COMMAND would have, into (m,) EVENT `out`; returns how many.
 
@@ -215,7 +271,7 @@ cdef class Engine:
                 written = host_preview(self.host, one, events, capacity, key)
         self.leave()
         if not ready:
-            raise RuntimeError("events of a full apply are not all read: call apply again first")
+            raise RuntimeError(_UNREAD)
         return written
 
     def fork(self):

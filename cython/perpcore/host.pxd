@@ -235,6 +235,16 @@ cdef inline void host_apply(Host* host, const Command* commands, uint64_t count,
     written[0] = filled
 
 
+cdef inline int host_call(Host* host, const Command* command, uint64_t key) noexcept nogil:
+    """One command; its events stand in `host.core.events` until the next. Returns its code.
+
+    The caller has asked `all_delivered`, and sets `event_count` to 0 when it has taken them.
+    """
+    cdef Core* e = &host.core
+    write_events_to(e, e.event_arena, e.event_capacity)
+    return apply_one(e, command, key == e.admin_key)
+
+
 cdef inline uint64_t host_preview(Host* host, const Command* command, Event* out,
                                   uint64_t capacity, uint64_t key) noexcept nogil:
     """The events that the command would have; the engine is as it was.

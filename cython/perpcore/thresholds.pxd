@@ -20,8 +20,8 @@ from perpcore.margin cimport (
 )
 from perpcore.memory cimport prefetch
 from perpcore.pricemap cimport (
-    Cell, PriceMap, pricemap_erase, pricemap_find, pricemap_has_room, pricemap_insert, pricemap_min,
-    pricemap_next,
+    Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_has, pricemap_has_room,
+    pricemap_insert, pricemap_min, pricemap_next,
 )
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
@@ -30,14 +30,24 @@ from perpcore.standing cimport (
     required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
-    CHUNK_IDS, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg, edit_unit,
-    has_reserved_orders, is_block, smudge, touch, unit_usdc,
+    CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg,
+    edit_unit, has_reserved_orders, is_block, smudge, touch, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
 
 cdef enum:
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
+    # How many units are filed side by side, and by how many units they are loaded early.
+    FILING_GROUP = 16
+    AHEAD_UNIT = 32
+    AHEAD_LEG = 16
+
+# A leg that has to move in the index.
+cdef struct Filing:
+    uint32_t leg                 # NONE: none, it stands where it should
+    int64_t key                  # of the map, -1: it leaves the index
+    int key_side
 
 
 cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
@@ -107,19 +117,31 @@ cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
     leg.chunk = NONE
 
 
-cdef inline void refile_leg(Core* e, uint32_t i, int64_t mark) noexcept nogil:
-    """File a leg under the mark at which its unit must be looked at; out of range: never."""
+cdef inline Filing filing_of(Core* e, uint32_t i, int64_t mark) noexcept nogil:
+    """What files a leg under the mark at which its unit must be looked at; out of range: never."""
     cdef Leg* leg = &e.legs[i]
-    cdef int64_t last = e.markets[leg.contract].terms.max_mark_ticks
+    cdef int64_t last = e.markets[leg.contract].terms.max_mark_ticks, key
     cdef int side = 0 if leg.qty_lots > 0 else 1
     if leg.qty_lots == 0 or mark < 1 or mark > last:
-        unfile_leg(e, i)
-        return
-    cdef int64_t key = last - mark if side == 0 else mark
+        return Filing(i if leg.chunk != NONE else <uint32_t>NONE, -1, side)
+    key = last - mark if side == 0 else mark
     if leg.chunk != NONE and leg.key == key and leg.key_side == side:
+        return Filing(NONE, key, side)
+    return Filing(i, key, side)
+
+
+cdef inline void move_leg(Core* e, const Filing* f) noexcept nogil:
+    if f.leg == NONE:
         return
-    unfile_leg(e, i)
-    file_leg(e, i, side, key)
+    unfile_leg(e, f.leg)
+    if f.key >= 0:
+        file_leg(e, f.leg, f.key_side, f.key)
+
+
+cdef inline void refile_leg(Core* e, uint32_t i, int64_t mark) noexcept nogil:
+    """File a leg under a mark, or take it out of the index."""
+    cdef Filing f = filing_of(e, i, mark)
+    move_leg(e, &f)
 
 
 cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -302,36 +324,129 @@ cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
         edit_unit(e, u).flags ^= FILED_FOR_CALL
 
 
-cdef inline void refile_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
-    """Re-key the one leg of a unit, unless its key still serves."""
+cdef inline Filing plan_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+    """Where the one leg of a unit moves, unless its key still serves."""
     cdef int64_t mark
     if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
         note_filing(e, u, True)
-    elif not initial and key_serves(e, u, i, False):
+        return Filing(NONE, 0, 0)
+    if not initial and key_serves(e, u, i, False):
         note_filing(e, u, False)
-    else:
-        note_filing(e, u, initial)
-        mark = solo_threshold(e, u, i, initial)
-        if not is_block(&e.units[u]):
-            mark = with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark)
-        refile_leg(e, i, mark)
+        return Filing(NONE, 0, 0)
+    note_filing(e, u, initial)
+    mark = solo_threshold(e, u, i, initial)
+    if not is_block(&e.units[u]):
+        mark = with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark)
+    return filing_of(e, i, mark)
 
 
-cdef inline void refile_unit(Core* e, uint32_t u) noexcept nogil:
-    """Re-key every leg of a unit; the margin call comes first if the unit has reserved orders."""
-    cdef Unit* unit = &e.units[u]
+cdef inline Filing plan_unit(Core* e, uint32_t u) noexcept nogil:
+    """What is left to do for a unit's keys; the margin call comes first if it has reserved orders.
+
+    A unit with several positions is filed at once, and legs without one leave the index.
+    """
     cdef uint32_t i = only_leg(e, u), j
-    cdef bint initial = not is_block(unit) and has_reserved_orders(e, u)
+    cdef bint initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
         file_box(e, u, initial)
-        return
-    j = unit.first_leg
+        return Filing(NONE, 0, 0)
+    j = e.units[u].first_leg
     while j != NONE:
         if j != i and e.legs[j].chunk != NONE:
             unfile_leg(e, j)
         j = e.legs[j].next_leg
-    refile_only(e, u, i, initial)
+    return plan_only(e, u, i, initial)
+
+
+# ---- the end of a command -----------------------------------------------------------------------
+
+cdef inline Filing plan_dirty(Core* e, uint32_t u) noexcept nogil:
+    """plan_unit of a unit that the command has changed; it may be gone."""
+    if e.units[u].account == NONE:
+        return Filing(NONE, 0, 0)
+    if e.units[u].flags & DONE_THIS_COMMAND:
+        edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
+    return plan_unit(e, u)
+
+
+cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
+    """Start loading units and positions that are planned soon."""
+    cdef uint32_t i
+    if n + AHEAD_UNIT >= e.dirty_count:
+        return
+    prefetch(&e.units[e.dirty[n + AHEAD_UNIT]])
+    i = e.units[e.dirty[n + AHEAD_LEG]].first_leg
+    if i != NONE:
+        prefetch(&e.legs[i])
+
+
+cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
+    """Start loading the buckets that a leg leaves and enters."""
+    cdef Leg* leg = &e.legs[f.leg]
+    cdef Market* m = &e.markets[leg.contract]
+    if leg.chunk != NONE:
+        prefetch(&e.chunks[leg.chunk])
+        prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
+    if f.key >= 0 and pricemap_has(map_of(m, f.key_side), f.key):
+        prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
+
+
+cdef inline void ahead_of_heads(Core* e, const Filing* f) noexcept nogil:
+    """Start loading the first chunks of the two buckets."""
+    cdef Leg* leg = &e.legs[f.leg]
+    cdef Market* m = &e.markets[leg.contract]
+    if leg.chunk != NONE:
+        prefetch(&e.chunks[pricemap_cell(map_of(m, leg.key_side), leg.key).head])
+    if f.key >= 0 and pricemap_has(map_of(m, f.key_side), f.key):
+        prefetch(&e.chunks[pricemap_cell(map_of(m, f.key_side), f.key).head])
+
+
+cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
+    """Start loading the leg that will fill the place which this one leaves."""
+    cdef Leg* leg = &e.legs[f.leg]
+    cdef Chunk* head
+    if leg.chunk != NONE:
+        head = &e.chunks[pricemap_cell(
+            map_of(&e.markets[leg.contract], leg.key_side), leg.key).head]
+        prefetch(&e.legs[head.legs[head.count - 1]])
+
+
+cdef inline void file_many(Core* e) noexcept nogil:
+    """File all dirty units in groups: each step of a group loads what the next one reads.
+
+    A filing follows four links, each on a line of its own; one by one each would be waited for.
+    """
+    cdef Filing plans[FILING_GROUP]
+    cdef uint32_t n = 0, k, count, end
+    while n < e.dirty_count:
+        count = 0
+        end = n + FILING_GROUP if n + FILING_GROUP < e.dirty_count else e.dirty_count
+        while n < end:
+            ahead_of_plan(e, n)
+            plans[count] = plan_dirty(e, e.dirty[n])
+            n += 1
+            if plans[count].leg != NONE:
+                ahead_of_cells(e, &plans[count])
+                count += 1
+        for k in range(count):
+            ahead_of_heads(e, &plans[k])
+        for k in range(count):
+            ahead_of_last(e, &plans[k])
+        for k in range(count):
+            move_leg(e, &plans[k])
+
+
+cdef inline void file_dirty(Core* e) noexcept nogil:
+    """Re-key every unit that the command has changed."""
+    cdef uint32_t n
+    cdef Filing f
+    if e.dirty_count > FILING_GROUP:
+        file_many(e)
+        return
+    for n in range(e.dirty_count):
+        f = plan_dirty(e, e.dirty[n])
+        move_leg(e, &f)
 
 
 cdef inline bint fails_a_test(Core* e, uint32_t u) noexcept nogil:

@@ -149,16 +149,13 @@ class Account:
         Need of n lots, b = max(price, mark): ceil(n b MR) + ceil(n b taker fee) + ceil(n b (taker
         + liquidation fee)) + n x max(0, distance from the mark to a worse price) (SPEC C3).
         """
-        return self._core.send_order(
-            self._order(
-                instrument_name, side, quantity, type=type, price=price,
-                time_in_force=time_in_force, exec_inst=exec_inst, client_oid=client_oid,
-                isolation_id=isolation_id, isolated_margin_amount=isolated_margin_amount,
-                leverage=leverage, expiry_ns=expiry_ns, stp_inst=stp_inst, ref_price=ref_price,
-                ref_price_type=ref_price_type, linked_order_id=linked_order_id,
-                timestamp_ns=timestamp_ns,
-            )
+        core = self._core
+        fields = self._order(
+            instrument_name, side, quantity, type, price, time_in_force, exec_inst, client_oid,
+            isolation_id, isolated_margin_amount, leverage, expiry_ns, stp_inst, ref_price,
+            ref_price_type, linked_order_id, timestamp_ns,
         )
+        return OrderResult.of(core.call(fields), core.contracts, fields, fields[8], fields[2], 0)
 
     def preview_order(
         self,
@@ -168,53 +165,65 @@ class Account:
         **options: Unpack[OrderOptions],
     ) -> Preview:
         """What `create_order` with the same arguments would do; nothing changes (SPEC X1)."""
-        return self._core.preview(self._order(instrument_name, side, quantity, **options))
+        fields = self._order(instrument_name, side, quantity, **options)
+        return self._core.preview(self._core.record(fields))
 
     def _order(
-        self, instrument_name: str, side: str, quantity: Number, **options: Unpack[OrderOptions]
-    ) -> NDArray[np.void]:
+        self,
+        instrument_name: str,
+        side: str,
+        quantity: Number,
+        type: str = "LIMIT",
+        price: Number | None = None,
+        time_in_force: str | None = None,
+        exec_inst: str | Iterable[str] | None = None,
+        client_oid: int | None = None,
+        isolation_id: int | None = None,
+        isolated_margin_amount: Number | None = None,
+        leverage: int | None = None,
+        expiry_ns: int | None = None,
+        stp_inst: str | None = None,
+        ref_price: Number | None = None,
+        ref_price_type: str = "MARK_PRICE",
+        linked_order_id: int | None = None,
+        timestamp_ns: int | None = None,
+    ) -> tuple[Any, ...]:
+        """Fields of the NEW_ORDER in the order of COMMAND, without the last, which are 0."""
         number, contract = self._core.contract(instrument_name)
-        order_type = known(
-            options.get("type", "LIMIT"), _TYPES, "type", Code.INVALID_ORDER_TYPE
-        )
-        price, margin = options.get("price"), options.get("isolated_margin_amount")
-        trigger = options.get("ref_price")
-        if order_type in _LIMITS and price is None:
+        shape = side, type, time_in_force, exec_inst, stp_inst
+        side_code, order_type, tif, flags, stp, limited, waits = _shape_of(shape)
+        if limited and price is None:
             raise ValueError("a LIMIT order needs a price: give price, or type='MARKET'")
-        if (order_type in CONDITIONAL_WORDS) != (trigger is not None):
+        if waits != (ref_price is not None):
             raise ValueError("ref_price is the trigger of a conditional order, which needs one")
-        reference = 0
-        if trigger is not None:
+        reference = trigger = 0
+        if ref_price is not None:
             reference = known(
-                options.get("ref_price_type", "MARK_PRICE"), commands.REFERENCES,
-                "ref_price_type", Code.INVALID_ARGUMENT,
+                ref_price_type, commands.REFERENCES, "ref_price_type", Code.INVALID_ARGUMENT
             )
-        tif = options.get("time_in_force") or ("GTC" if order_type in _LIMITS else 0)
-        stp = options.get("stp_inst") or 0
-        return commands.build(
-            Kind.NEW_ORDER,
-            timestamp_ns=self._core.stamp(options.get("timestamp_ns")),
-            account=self._number,
-            contract=number,
-            side=known(side, commands.SIDES, "side", Code.INVALID_SIDE),
-            order_type=order_type,
-            price_ticks=0 if price is None else price_ticks(contract, price),
-            qty_lots=qty_lots(contract, quantity),
-            time_in_force=known(
-                tif, commands.TIMES_IN_FORCE, "time_in_force", Code.INVALID_TIME_IN_FORCE
-            ),
-            exec_flags=_exec_flags(options.get("exec_inst")),
-            client_order_id=options.get("client_oid") or 0,
-            isolation_id=options.get("isolation_id") or 0,
-            isolated_margin_units=0 if margin is None else money(margin, "isolated_margin_amount"),
-            leverage=options.get("leverage") or 0,
-            expiry_ns=options.get("expiry_ns") or 0,
-            stp=known(stp, commands.SELF_TRADES, "stp_inst", Code.INVALID_ARGUMENT),
-            trigger_price_ticks=(
-                0 if trigger is None else price_ticks(contract, trigger, "ref_price")
-            ),
-            scope=reference,
-            order_id=options.get("linked_order_id") or 0,
+            trigger = price_ticks(contract, ref_price, "ref_price")
+        margin = isolated_margin_amount
+        return (
+            timestamp_ns,
+            linked_order_id or 0,
+            client_oid or 0,
+            0 if price is None else price_ticks(contract, price),
+            qty_lots(contract, quantity),
+            self._number,
+            number,
+            _NEW_ORDER,
+            side_code,
+            isolation_id or 0,
+            order_type,
+            tif,
+            flags,
+            stp,
+            leverage or 0,
+            reference,
+            0,
+            trigger,
+            expiry_ns or 0,
+            0 if margin is None else money(margin, "isolated_margin_amount"),
         )
 
     def attach_tp_sl(
@@ -728,11 +737,42 @@ class Account:
 
 _TYPES = {**commands.TYPES, **commands.CONDITIONALS}
 _LIMITS = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+_NEW_ORDER = int(Kind.NEW_ORDER)
+
+#: side, type, time_in_force, exec_inst and stp_inst of an order as a caller writes them.
+Shape = tuple[str, str, str | None, str | Iterable[str] | None, str | None]
 
 
-def _exec_flags(exec_inst: str | Iterable[str] | None) -> int:
+def _shape_of(shape: Shape) -> tuple[int, int, int, int, int, bool, bool]:
+    """Numbers of the words, whether the order has a limit, and whether it waits for a trigger.
+
+    Orders are written in few ways, so each is read once.
+    """
+    try:
+        return _SHAPES[shape]
+    except (KeyError, TypeError):
+        pass
+    side, type, time_in_force, exec_inst, stp_inst = shape
+    order_type = known(type, _TYPES, "type", Code.INVALID_ORDER_TYPE)
+    limited = order_type in _LIMITS
+    tif = time_in_force or ("GTC" if limited else 0)
     words = [exec_inst] if isinstance(exec_inst, str) else exec_inst or ()
     flags = 0
     for text in words:
         flags |= known(text, commands.EXEC_INSTS, "exec_inst", Code.INVALID_EXEC_INST)
-    return flags
+    numbers = (
+        known(side, commands.SIDES, "side", Code.INVALID_SIDE),
+        order_type,
+        known(tif, commands.TIMES_IN_FORCE, "time_in_force", Code.INVALID_TIME_IN_FORCE),
+        flags,
+        known(stp_inst or 0, commands.SELF_TRADES, "stp_inst", Code.INVALID_ARGUMENT),
+        limited,
+        order_type in CONDITIONAL_WORDS,
+    )
+    # Words are few; numbers in their place are not, and a list can change.
+    if all(part is None or isinstance(part, str) for part in shape):
+        _SHAPES[shape] = numbers
+    return numbers
+
+
+_SHAPES: dict[Shape, tuple[int, int, int, int, int, bool, bool]] = {}

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from perpcore import commands
 from perpcore.account import Account
 from perpcore.amounts import Number
-from perpcore.codes import Code
+from perpcore.codes import Code, Kind
 from perpcore.contracts import Contract
 from perpcore.eligibility import Eligibility
 from perpcore.errors import Rejected, Unknown
-from perpcore.results import Events, Preview
+from perpcore.results import Events, Preview, events_of
 from perpcore.shell import Core, as_batch, currency, known, mark_ticks, money, rate_e9
 
 if TYPE_CHECKING:
     from perpcore.venue import Venue
+
+_MARK = int(Kind.MARK)
 
 
 class Admin:
@@ -74,7 +76,7 @@ class Admin:
             raise ValueError(f"{contract.symbol} exists already: choose another symbol")
         number = int(self._core.engine.add_contract(contract.terms(), self.__key))
         self._core.contracts.append(contract)
-        self._core.symbols[contract.symbol] = number
+        self._core.symbols[contract.symbol] = number, contract
         return number
 
     def mark(
@@ -82,12 +84,11 @@ class Admin:
     ) -> Events:
         """Set the mark price, USD on the contract's mark grid; liquidates what it crosses (Q1)."""
         number, contract = self._core.contract(instrument_name)
-        return self._send(
-            commands.mark(
-                contract=number, mark_ticks=mark_ticks(contract, price),
-                timestamp_ns=self._core.stamp(timestamp_ns),
-            )
+        fields = (
+            timestamp_ns, 0, 0, 0, 0, 0, number, _MARK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            mark_ticks(contract, price),
         )
+        return events_of(self._core.call(fields, self.__key))
 
     def index(
         self, currency: str, price: Number, *, timestamp_ns: int | None = None

@@ -169,6 +169,12 @@ def build(kind: Ints, *, timestamp_ns: Ints, **values: Any) -> Commands:
     return block
 
 
+def record(fields: tuple[int, ...]) -> Commands:
+    """(1,) COMMAND of numbers in the order of its fields; those left out at the end are 0."""
+    values = dict(zip(COMMAND.names or (), fields, strict=False))
+    return build(values.pop("kind"), timestamp_ns=values.pop("timestamp_ns"), **values)
+
+
 def concat(*blocks: Commands) -> Commands:
     """The commands of all blocks in order, as one (n,) COMMAND array."""
     if not blocks:

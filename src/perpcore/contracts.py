@@ -25,6 +25,7 @@ from perpcore.amounts import (
     to_units,
     trimmed,
 )
+from perpcore.engine import Steps
 from perpcore.policies import Policies
 from perpcore.records import BRACKETS_MAX, CONTRACT_TERMS, VENUE_TERMS
 
@@ -274,9 +275,13 @@ class Grid:
 
     tick, mark_tick: USD (a mark tick is tick / marks_per_tick). lot: base units.
     value_units: money units (1e-8 USD) of one mark tick x one lot, v of SPEC U2.
+    ticks, mark_ticks, lots: count such steps in a number; None where plain digits are not enough.
     """
 
-    __slots__ = ("base", "lot", "mark_tick", "marks_per_tick", "symbol", "tick", "value_units")
+    __slots__ = (
+        "base", "lot", "lots", "mark_tick", "mark_ticks", "marks_per_tick", "symbol", "tick",
+        "ticks", "value_units",
+    )
 
     def __init__(self, contract: Contract) -> None:
         self.symbol, self.base = contract.symbol, contract.base
@@ -286,6 +291,8 @@ class Grid:
         self.mark_tick = trimmed(self.tick / contract.marks_per_tick)
         value = self.tick * self.lot * contract.multiplier * 100_000_000 / contract.marks_per_tick
         self.value_units = int(value)
+        self.ticks, self.mark_ticks = Steps(self.tick), Steps(self.mark_tick)
+        self.lots = Steps(self.lot)
 
     def price(self, ticks: int) -> Decimal:
         """USD of a count of ticks."""

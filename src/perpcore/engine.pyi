@@ -1,5 +1,6 @@
 """The compiled venue: records in, events out. `perpcore.Venue` is the readable way to it."""
 
+from decimal import Decimal
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,14 @@ class EngineBusy(RuntimeError):
     """A second thread entered the engine while a call was running; nothing was done."""
 
 @disjoint_base
+class Steps:
+    """Counts whole steps in numbers as people write them: str, Decimal or int, exactly."""
+
+    step: Decimal
+    def __init__(self, step: Decimal) -> None: ...
+    def __call__(self, value: object) -> int | None: ...
+
+@disjoint_base
 class Engine:
     """One venue: (1,) VENUE_TERMS and the administration's secret number (u64, not 0)."""
 
@@ -20,6 +29,11 @@ class Engine:
     def apply(
         self, commands: NDArray[np.void], out: NDArray[np.void], admin_key: int = 0
     ) -> tuple[int, int]: ...
+    def call(
+        self, fields: tuple[int | None, ...], admin_key: int = 0
+    ) -> tuple[int, bytes]: ...
+    def claim(self) -> None: ...
+    def release(self) -> None: ...
     def preview(
         self, command: NDArray[np.void], out: NDArray[np.void], admin_key: int = 0
     ) -> int: ...

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NamedTuple
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from perpcore.codes import (
 )
 from perpcore.contracts import Contract
 from perpcore.errors import Rejected
+from perpcore.records import COMMAND, EVENT
 
 
 class Events(np.ndarray):
@@ -37,6 +39,13 @@ class Events(np.ndarray):
     def __array_finalize__(self, source: Any) -> None:
         """A view or slice keeps the count of the call it comes from."""
         self.applied = getattr(source, "applied", 0)
+
+
+def events_of(told: bytes) -> Events:
+    """The EVENT records of one command, from their bytes, in an array of their own."""
+    events = Events(len(told) // EVENT.itemsize, EVENT, bytearray(told))
+    events.applied = 1
+    return events
 
 
 def as_events(array: NDArray[np.void], applied: int) -> Events:
@@ -69,8 +78,14 @@ class Book(NamedTuple):
     asks: list[Level]
 
 
-@dataclass(frozen=True)
-class OrderResult:
+class _Told:
+    """What an OrderResult is made from, until somebody asks: see `OrderResult.of`."""
+
+    __slots__ = ("_source",)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderResult(_Told):
     """What became of an order in the call that sent it.
 
     order_id: the order's number, for amend and cancel. client_oid: yours, or None.
@@ -98,6 +113,31 @@ class OrderResult:
     fees: Decimal
     reserved: Decimal
     events: NDArray[np.void] = field(repr=False, compare=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Read the events when a field is asked for; the number alone, or all the rest."""
+            if name == "_source" or name not in OrderResult.__slots__:
+                raise AttributeError(f"'OrderResult' object has no attribute {name!r}")
+            told, _, _, _, _, amended = self._source
+            if name == "order_id":
+                object.__setattr__(self, name, opening(told, amended).order_id)
+                return self.order_id
+            for own, value in read_order(*self._source).items():
+                object.__setattr__(self, own, value)
+            return object.__getattribute__(self, name)
+
+    @staticmethod
+    def of(*source: Any) -> OrderResult:
+        """The result whose fields `read_order(*source)` gives, read when they are asked for."""
+        result = _new(OrderResult)
+        _tell(result, source)
+        return result
+
+
+_new = object.__new__
+_tell = _Told._source.__set__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -294,52 +334,102 @@ def trade_fees(events: NDArray[np.void], account: int, order_id: int | None = No
     return from_units(-int(fees["amount_units"].sum()))
 
 
-def order_result(
-    events: NDArray[np.void],
-    *,
-    order_id: int,
-    contract: Contract,
-    side: int,
-    client_order_id: int,
-    order_type: int,
-    time_in_force: int,
-) -> OrderResult:
-    """The OrderResult of a command's events: of a new order, a close, or an amended order."""
+class _Row(NamedTuple):
+    """One EVENT record in Python numbers, its fields in their order."""
+
+    seq: int
+    account: int
+    contract: int
+    code: int
+    isolation_id: int
+    kind: int
+    reason: int
+    ledger: int
+    flags: int
+    order_id: int
+    price_ticks: int
+    qty_lots: int
+    amount_units: int
+    balance_units: int
+
+
+_ROW = Struct("<QIHHIBBBBQqqqq")
+_KIND, _ORDER = _Row._fields.index("kind"), _Row._fields.index("order_id")
+
+
+def opening(told: bytes, amended: int) -> _Row:
+    """The event that accepts an order, or amends the one of that number."""
+    kind = EventKind.AMENDED if amended else EventKind.ACCEPTED
+    return next(
+        _Row(*row) for row in _ROW.iter_unpack(told)
+        if row[_KIND] == kind and amended in (0, row[_ORDER])
+    )
+
+
+def read_order(
+    told: bytes, contracts: list[Contract], fields: tuple[int, ...], side: int,
+    client_order_id: int, amended: int,
+) -> dict[str, Any]:
+    """The fields of a command's OrderResult, from its events.
+
+    told: all the command's EVENT records. fields: the command's. amended: the order's id where the
+    command amends one, else 0.
+    """
+    accepted = opening(told, amended)
+    contract = contracts[accepted.contract]
     grid = contract.grid
-    own = events[events["order_id"] == order_id]
-    accepted = own[np.isin(own["kind"], (EventKind.ACCEPTED, EventKind.AMENDED))][0]
-    taken = own[(own["kind"] == EventKind.FILL) & (own["flags"] & 1 == FillFlag.FILL_TAKER)]
-    ended = own[own["kind"] == EventKind.CANCELLED]
-    lots = int(accepted["qty_lots"])
-    filled = int(taken["qty_lots"].sum())
-    cost = sum(int(f["price_ticks"]) * int(f["qty_lots"]) for f in taken)
-    rests = order_type == OrderType.LIMIT and time_in_force not in (
+    rows = (_Row(*row) for row in _ROW.iter_unpack(told) if row[_ORDER] == accepted.order_id)
+    own = list(rows)
+    taken = [r for r in own if r.kind == EventKind.FILL and r.flags & 1 == FillFlag.FILL_TAKER]
+    filled = sum(fill.qty_lots for fill in taken)
+    cost = sum(fill.price_ticks * fill.qty_lots for fill in taken)
+    fees = sum(
+        row.amount_units for row in own
+        if row.kind == EventKind.BALANCE and row.reason == Reason.R_TRADE_FEE
+        and row.ledger in UNIT_LEDGERS and row.account == accepted.account
+    )
+    status, reason = _status(own, accepted.qty_lots - filled, fields, bool(amended))
+    return {
+        "order_id": accepted.order_id,
+        "client_oid": client_order_id or None,
+        "isolation_id": accepted.isolation_id or None,
+        "instrument_name": contract.symbol,
+        "side": side_word(side),
+        "status": status,
+        "reason": reason,
+        "quantity": grid.quantity(accepted.qty_lots),
+        "cumulative_quantity": grid.quantity(filled),
+        "average_price": quotient(cost, filled, grid.tick) if filled else None,
+        "fills": tuple(
+            Fill(grid.price(fill.price_ticks), grid.quantity(fill.qty_lots), "TAKER")
+            for fill in taken
+        ),
+        "fees": from_units(-fees),
+        "reserved": from_units(accepted.amount_units),
+        "events": events_of(told),
+    }
+
+
+_FIELDS = list(COMMAND.names or ())
+_TYPE, _TIF = _FIELDS.index("order_type"), _FIELDS.index("time_in_force")
+
+
+def _status(
+    own: list[_Row], left: int, fields: tuple[int, ...], amends: bool
+) -> tuple[str, str | None]:
+    """Status and reason of an order by its own events and the lots that it has left."""
+    order_type = int(OrderType.LIMIT) if amends else fields[_TYPE]
+    ended = [row for row in own if row.kind == EventKind.CANCELLED]
+    fired = any(row.kind == EventKind.TRIGGERED for row in own)
+    # An amendment says the trigger of an order that waits, and of no other.
+    waits = any(row.kind == EventKind.AMENDED and row.balance_units for row in own)
+    if (order_type in CONDITIONAL_WORDS or waits) and not ended and not fired:
+        return "UNTRIGGERED", None
+    if left <= 0:
+        return "FILLED", None
+    rests = order_type == OrderType.LIMIT and fields[_TIF] not in (
         TimeInForce.IOC, TimeInForce.FOK,
     )
-    waits = order_type in CONDITIONAL_WORDS
-    status = "FILLED" if filled >= lots else "ACTIVE" if rests and not len(ended) else "CANCELED"
-    if waits and not len(own[np.isin(own["kind"], (EventKind.TRIGGERED, EventKind.CANCELLED))]):
-        status = "UNTRIGGERED"
-    reason = None
-    if status == "CANCELED" and len(ended):
-        reason = Done(int(ended[-1]["reason"])).name.removeprefix("DONE_")
-    account, block = int(accepted["account"]), int(accepted["isolation_id"])
-    return OrderResult(
-        order_id=order_id,
-        client_oid=client_order_id or None,
-        isolation_id=block or None,
-        instrument_name=contract.symbol,
-        side=side_word(side),
-        status=status,
-        reason=reason,
-        quantity=grid.quantity(lots),
-        cumulative_quantity=grid.quantity(filled),
-        average_price=quotient(cost, filled, grid.tick) if filled else None,
-        fills=tuple(
-            Fill(grid.price(int(f["price_ticks"])), grid.quantity(int(f["qty_lots"])), "TAKER")
-            for f in taken
-        ),
-        fees=trade_fees(events, account, order_id),
-        reserved=from_units(int(accepted["amount_units"])),
-        events=events,
-    )
+    if rests and not ended:
+        return "ACTIVE", None
+    return "CANCELED", Done(ended[-1].reason).name.removeprefix("DONE_") if ended else None

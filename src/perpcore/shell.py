@@ -5,7 +5,6 @@ Not for import by users; `perpcore` exports what they need.
 
 from __future__ import annotations
 
-from _thread import allocate_lock as Lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from perpcore import commands
 from perpcore.amounts import MONEY_STEP, NotOnGrid, Number, from_units, to_steps
-from perpcore.codes import Code, EventKind, Kind, Ledger, OrderType, Reason, Side
+from perpcore.codes import Code, EventKind, Kind, Ledger, Reason, Side
 from perpcore.contracts import Contract
-from perpcore.engine import Engine, EngineBusy
+from perpcore.engine import Engine, Steps
 from perpcore.errors import Context, OffGrid, Rejected, Unknown, rejection
 from perpcore.foresight import UnitState, after, liquidation_mark, unit_state
 from perpcore.records import COMMAND, EVENT
@@ -29,7 +28,7 @@ from perpcore.results import (
     Preview,
     as_events,
     balances,
-    order_result,
+    events_of,
     side_word,
     trade_fees,
 )
@@ -42,16 +41,15 @@ _ORDERS = (Kind.NEW_ORDER, Kind.CLOSE_POSITION)
 class Core:
     """One engine with the names and grids that the records do not carry."""
 
-    __slots__ = ("admitted", "contracts", "engine", "labels", "lock", "names", "pending", "symbols")
+    __slots__ = ("admitted", "contracts", "engine", "labels", "names", "pending", "symbols")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.contracts: list[Contract] = []
-        self.symbols: dict[str, int] = {}
+        self.symbols: dict[str, tuple[int, Contract]] = {}
         self.names: dict[str, int] = {}
         self.labels: dict[int, str] = {}
         self.admitted: list[int] = []
-        self.lock = Lock()
         self.pending = False
 
     def fork(self) -> Core:
@@ -68,14 +66,14 @@ class Core:
 
     def contract(self, instrument_name: str) -> tuple[int, Contract]:
         """Number and terms of a contract by name; raises Unknown (209)."""
-        number = self.symbols.get(instrument_name)
-        if number is None:
+        listed = self.symbols.get(instrument_name)
+        if listed is None:
             known = ", ".join(self.symbols) or "none yet"
             raise Unknown(
                 Code.INVALID_INSTRUMENT,
                 f"{instrument_name!r} is no contract of this venue: it has {known}",
             )
-        return number, self.contracts[number]
+        return listed
 
     def label(self, account: int) -> str:
         """An account's name, or 'account 7'."""
@@ -90,12 +88,11 @@ class Core:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """One thread at a time: events of one call never reach another; else EngineBusy."""
-        if not self.lock.acquire(blocking=False):
-            raise EngineBusy("another thread is in this venue: one at a time")
+        self.engine.claim()
         try:
             yield
         finally:
-            self.lock.release()
+            self.engine.release()
 
     def run(self, batch: NDArray[np.void], key: int = 0) -> Events:
         """Apply all commands; their events as one array of its own."""
@@ -131,13 +128,30 @@ class Core:
                 "until it returns fewer events than out has room for"
             )
 
+    def call(self, fields: tuple[Any, ...], key: int = 0) -> bytes:
+        """Apply one command given by its fields; its EVENT records, or raises Rejected.
+
+        fields: whole numbers in the order of COMMAND, those at the end that are 0 left out;
+        timestamp_ns None: one nanosecond after the last command.
+        """
+        if self.pending:
+            self._require_read()
+        try:
+            code, told = self.engine.call(fields, key)
+        except (TypeError, OverflowError):
+            self.record(fields)  # Says which field it is, and what fits.
+            raise
+        if code:
+            raise self.refusal(self.record(fields), events_of(told)) or RuntimeError(code)
+        return told
+
+    def record(self, fields: tuple[Any, ...]) -> NDArray[np.void]:
+        """(1,) COMMAND of the fields that `call` takes."""
+        return commands.record((self.stamp(fields[0]), *fields[1:]))
+
     def send(self, command: NDArray[np.void], key: int = 0) -> Events:
-        """Apply one command; raises Rejected when the venue refuses it."""
-        events = self.run(command, key)
-        refusal = self.refusal(command, events)
-        if refusal is not None:
-            raise refusal
-        return events
+        """Apply one command, (1,) COMMAND; raises Rejected when the venue refuses it."""
+        return events_of(self.call(command[0].item(), key))
 
     def refusal(self, command: NDArray[np.void], events: NDArray[np.void]) -> Rejected | None:
         """The exception of one command's REJECT event, if it has one."""
@@ -213,7 +227,7 @@ class Core:
             now = after(then, events, account=account, isolation_id=isolation_id, contract=number)
         order = None
         if refusal is None and kind in (*_ORDERS, Kind.AMEND):
-            order = self._order_of(command, events, self._side(command))
+            order = self._order_of(command, events.tobytes(), self._side(command))
         main = balances(
             events, account=account, ledgers=(int(Ledger.MAIN_USD),),
             reason=int(Reason.R_ISOLATED_TRANSFER),
@@ -252,9 +266,9 @@ class Core:
     # Orders ------------------------------------------------------------------------------------
 
     def send_order(self, command: NDArray[np.void]) -> OrderResult:
-        """Apply a new order, a close or an amendment and say what became of it."""
+        """Apply a close or an amendment and say what became of the order."""
         side = self._side(command)
-        return self._order_of(command, self.send(command), side)
+        return self._order_of(command, self.call(command[0].item()), side)
 
     def _side(self, command: NDArray[np.void]) -> int:
         """The side of the order that a command makes or changes, known before it is applied."""
@@ -269,28 +283,14 @@ class Core:
             return int(order["side"]) if order else 0
         return int(row["side"])
 
-    def _order_of(
-        self, command: NDArray[np.void], events: NDArray[np.void], side: int
-    ) -> OrderResult:
+    def _order_of(self, command: NDArray[np.void], told: bytes, side: int) -> OrderResult:
         row = command[0]
-        amends = row["kind"] == Kind.AMEND
-        own = events[events["kind"] == (EventKind.AMENDED if amends else EventKind.ACCEPTED)]
-        if amends:
-            own = own[own["order_id"] == row["order_id"]]
-        order_id, number = int(own["order_id"][0]), int(own["contract"][0])
-        live = self.engine.order(order_id) if amends else None
-        return order_result(
-            events,
-            order_id=order_id,
-            contract=self.contracts[number],
-            side=side,
-            client_order_id=int(live["client_order_id"] if live else row["client_order_id"]),
-            order_type=int(
-                (live["trigger_type"] if live else 0) or OrderType.LIMIT
-                if amends else row["order_type"]
-            ),
-            time_in_force=int(row["time_in_force"]),
-        )
+        client, amended = int(row["client_order_id"]), 0
+        if row["kind"] == Kind.AMEND:
+            amended = int(row["order_id"])
+            live = self.engine.order(amended)
+            client = int(live["client_order_id"]) if live else client
+        return OrderResult.of(told, self.contracts, row.item(), side, client, amended)
 
 
 # Words and numbers of a caller ------------------------------------------------------------------
@@ -309,40 +309,60 @@ def currency(value: str) -> int:
     return known(value, commands.CURRENCIES, "currency", Code.INVALID_CURRENCY)
 
 
-def _on_grid(value: Number, step: Decimal, what: str, code: Code, name: str) -> int:
+def _on_grid(value: Number, steps: Steps, what: str, code: Code, name: str) -> int:
+    """What `steps` does not count by itself: other spellings, and numbers between two steps."""
     try:
-        return to_steps(value, step, what)
+        return to_steps(value, steps.step, what)
     except NotOnGrid as error:
         raise OffGrid(code, error, what, name) from None
 
 
 def price_ticks(contract: Contract, price: Number, what: str = "price") -> int:
     """Ticks of an order price in USD; raises OffGrid (308) with the two nearest prices."""
-    step = contract.grid.tick
-    return _on_grid(price, step, what, Code.INVALID_PRICE, f"{contract.symbol}'s tick")
+    steps = contract.grid.ticks
+    count = steps(price)
+    if count is None:
+        count = _on_grid(price, steps, what, Code.INVALID_PRICE, f"{contract.symbol}'s tick")
+    return count
 
 
 def mark_ticks(contract: Contract, price: Number, what: str = "mark") -> int:
     """Mark ticks of a mark or an index in USD; raises OffGrid (308)."""
-    step = contract.grid.mark_tick
-    return _on_grid(price, step, what, Code.INVALID_PRICE, f"{contract.symbol}'s mark tick")
+    steps = contract.grid.mark_ticks
+    count = steps(price)
+    if count is None:
+        name = f"{contract.symbol}'s mark tick"
+        count = _on_grid(price, steps, what, Code.INVALID_PRICE, name)
+    return count
 
 
 def qty_lots(contract: Contract, quantity: Number) -> int:
     """Lots of a size in base units; raises OffGrid (213) with the two nearest sizes."""
-    step = contract.grid.lot
-    name = f"{contract.symbol}'s lot"
-    return _on_grid(quantity, step, "quantity", Code.INVALID_ORDER_QTY, name)
+    steps = contract.grid.lots
+    count = steps(quantity)
+    if count is None:
+        name = f"{contract.symbol}'s lot"
+        count = _on_grid(quantity, steps, "quantity", Code.INVALID_ORDER_QTY, name)
+    return count
+
+
+_MONEY, _RATES = Steps(MONEY_STEP), Steps(Decimal("1e-9"))
 
 
 def money(amount: Number, what: str = "amount") -> int:
     """Money units of an amount; raises OffGrid (40001)."""
-    return _on_grid(amount, MONEY_STEP, what, Code.INVALID_ARGUMENT, "the money unit")
+    count = _MONEY(amount)
+    if count is None:
+        count = _on_grid(amount, _MONEY, what, Code.INVALID_ARGUMENT, "the money unit")
+    return count
 
 
 def rate_e9(rate: Number) -> int:
     """A rate in e-9; raises OffGrid (40001)."""
-    return _on_grid(rate, Decimal("1e-9"), "rate", Code.INVALID_ARGUMENT, "rates")
+    count = _RATES(rate)
+    if count is None:
+        count = _on_grid(rate, _RATES, "rate", Code.INVALID_ARGUMENT, "rates")
+    return count
 
 
 def largest(accepted: Callable[[int], bool], low: int, high: int) -> int:
