@@ -398,17 +398,19 @@ def run_cli(arguments: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else _SEE_HELP, err=True)
         return 2
-    except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "perpcore"
-        cure = f"see {path} --help"
-        if error.ctx is not None and error.ctx.command is cli:
-            cure = f"give {', '.join(sorted(cli.commands))}, or {cure}"
-        return _fail(f"{error.format_message().rstrip('.')}; {cure}")
     except click.ClickException as error:
-        return _fail(f"{error.format_message().rstrip('.')}; {_SEE_HELP}")
+        words = sys.argv[1:] if arguments is None else arguments
+        return _fail(f"{error.format_message().rstrip('.')}; {_cure(words)}")
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written")
         return 130
+
+
+def _cure(words: list[str]) -> str:
+    """Where the words of a wrong call are explained."""
+    if words and words[0] in cli.commands:
+        return f"see perpcore {words[0]} --help"
+    return f"give {', '.join(sorted(cli.commands))}, or see perpcore --help"
 
 
 def _fail(message: str) -> int:
