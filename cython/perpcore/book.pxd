@@ -7,10 +7,12 @@ under mirrored keys, so both sides look for their smallest key. Side 0 buys, sid
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, prefetch, rarely
+from perpcore.memory cimport (
+    CHECK, arena_alloc, arena_free, arena_prefault, either, prefetch, rarely,
+)
 from perpcore.pricemap cimport (
-    Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_free, pricemap_has_room,
-    pricemap_init, pricemap_insert, pricemap_min, pricemap_next, pricemap_prefault,
+    Cell, PriceMap, pricemap_cell, pricemap_enter, pricemap_erase, pricemap_find, pricemap_free,
+    pricemap_has_room, pricemap_init, pricemap_min, pricemap_next, pricemap_prefault,
 )
 from perpcore.records cimport NONE
 from perpcore.undo cimport UndoLog, undo_on, undo_save
@@ -262,22 +264,21 @@ cdef inline void book_insert(Book* b, OrderPool* pool, uint32_t slot, UndoLog* u
     cdef int side = order.price_side & 1
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
     cdef int64_t lots = order.qty_lots
-    cdef Cell* level = pricemap_insert(book_side(b, side), key, undo)
-    # Lots of a level that has orders are never 0.
-    cdef uint32_t before = level.tail if level.qty_lots != 0 else <uint32_t>NONE
+    cdef bint is_level
+    cdef Cell* level = pricemap_enter(book_side(b, side), key, &is_level, undo)
+    # NONE is all bits.
+    cdef uint32_t before = level.tail | (<uint32_t>is_level - 1)
+    cdef uint32_t* link = either(is_level, &pool.orders[before].next, &level.head)
     if undo_on(undo):
         undo_save(undo, order, sizeof(BookOrder))
         book_save(b, pool, level, before, undo)
+    link[0] = slot
     order.next = NONE
     order.prev = before
     level.tail = slot
     level.qty_lots += lots
     b.totals.qty_lots[side] += lots
     b.totals.order_count[side] += 1
-    if rarely(before == NONE):
-        level.head = slot
-    else:
-        pool.orders[before].next = slot
 
 
 cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:

@@ -18,15 +18,26 @@ from perpcore.codes cimport (
     UNKNOWN_COMMAND, DUPLICATE_CLIENT_ORDER_ID,
 )
 from perpcore.memory cimport CHECK, arena_alloc, arena_free, prefetch, rarely
-from perpcore.pricemap cimport Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_min
+from perpcore.pricemap cimport (
+    PRICEMAP_BITS, Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_min, pricemap_next,
+)
 from perpcore.records cimport NONE
 from perpcore.undo cimport (
-    UndoLog, undo_begin, undo_end, undo_free, undo_init, undo_mark, undo_rollback_to, undo_save,
+    NO_UNDO, UndoLog, undo_begin, undo_end, undo_free, undo_init, undo_mark, undo_on,
+    undo_rollback_to, undo_save,
 )
 
 from typing import NamedTuple
 
 import numpy as np
+
+cdef extern from *:
+    """
+    // The path of a plain command is one piece of code, with the undo log that is never on folded
+    // away. gcc's own measure of size leaves it in five functions, a fifth slower.
+    #undef CYTHON_INLINE
+    #define CYTHON_INLINE inline __attribute__((always_inline))
+    """
 
 cpdef enum BookKind:
     """What a command of the book does."""
@@ -36,9 +47,6 @@ cpdef enum BookKind:
     BOOK_REPLACE = 4
 
 cdef enum:
-    # By how many commands the place of an id, and the order found there, are asked for early.
-    AHEAD_ID = 12
-    AHEAD_ORDER = 5
     PREFAULT_BYTES = 4 << 20     # levels of a side that are committed at creation
     UNDO_BYTES_AN_ORDER = 1024   # more than taking one order out ever saves
     UNDO_BYTES_EXTRA = 1 << 16
@@ -85,6 +93,7 @@ cdef struct Matcher:
     BookTrade* end               # where the next trade goes
     BookTrade* trades            # of one command; one per resting order is enough
     uint64_t trades_bytes
+    int64_t seen_best[2]         # by side: the best key when a batch last looked far ahead
 
 # The order in hand on its walk through the other side.
 cdef struct Taker:
@@ -141,7 +150,8 @@ class BookBusy(RuntimeError):
 
 # ---- matching -----------------------------------------------------------------------------------
 
-cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key) noexcept nogil:
+cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
+                     UndoLog* undo) noexcept nogil:
     """Fill the taker against one level, first order first. False when the taker stops there."""
     cdef Cell* level = pricemap_cell(levels, key)
     cdef uint32_t slot = level.head
@@ -170,36 +180,36 @@ cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key) noexce
             t.left_lots -= taken
         lots += taken
         if taken < order.qty_lots:
-            undo_save(&m.undo, order, sizeof(BookOrder))
+            undo_save(undo, order, sizeof(BookOrder))
             order.qty_lots -= taken
             break
         if after != NONE:
             prefetch(&m.pool.orders[after])
-        pool_release(&m.pool, slot, &m.undo)
+        pool_release(&m.pool, slot, undo)
         count += 1
         slot = after
     if lots != 0:
-        undo_save(&m.undo, &m.book.totals, sizeof(BookTotals))
+        undo_save(undo, &m.book.totals, sizeof(BookTotals))
         m.book.totals.qty_lots[t.maker_side] -= lots
         m.book.totals.order_count[t.maker_side] -= count
     if slot == NONE:
-        pricemap_erase(levels, key, &m.undo)
+        pricemap_erase(levels, key, undo)
         return t.left_lots != 0 and not t.stopped
-    undo_save(&m.undo, level, sizeof(Cell))
-    undo_save(&m.undo, &m.pool.orders[slot], sizeof(BookOrder))
+    undo_save(undo, level, sizeof(Cell))
+    undo_save(undo, &m.pool.orders[slot], sizeof(BookOrder))
     level.head = slot
     level.qty_lots -= lots
     m.pool.orders[slot].prev = NONE
     return False
 
 
-cdef void walk(Matcher* m, Taker* t) noexcept nogil:
+cdef void walk(Matcher* m, Taker* t, UndoLog* undo) noexcept nogil:
     """Fill the taker level by level until it is full, stopped, or reaches no order any more."""
     cdef PriceMap* levels = book_side(&m.book, t.maker_side)
     cdef int64_t key
     while True:
         key = pricemap_min(levels)
-        if key < 0 or key > t.limit_key or not take_level(m, t, levels, key):
+        if key < 0 or key > t.limit_key or not take_level(m, t, levels, key, undo):
             return
 
 
@@ -215,23 +225,23 @@ cdef int verdict(const Matcher* m, const Taker* t, int time_in_force) noexcept n
     return IOC_NOT_FILLED if time_in_force == IOC else OK
 
 
-cdef void rest(Matcher* m, uint32_t slot, const BookCommand* c, int64_t lots, int side,
-               uint32_t owner) noexcept nogil:
+cdef inline void rest(Matcher* m, uint32_t slot, const BookCommand* c, int64_t lots, int side,
+                      uint32_t owner, UndoLog* undo) noexcept nogil:
     """Fill a slot that undo has saved or that is new, and put it at the end of its level."""
     cdef BookOrder* order = &m.pool.orders[slot]
     order.qty_lots = lots
     order.price_side = <uint32_t>(c.price_ticks << 1) | <uint32_t>side
     order.owner = owner
-    book_insert(&m.book, &m.pool, slot, &m.undo)
+    book_insert(&m.book, &m.pool, slot, undo)
 
 
 cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
-               int time_in_force) noexcept nogil:
+               int time_in_force, UndoLog* undo) noexcept nogil:
     """Walk, then rest or end what is left; on a refusal everything is as it was.
 
     slot: the order that a REPLACE takes out first, or NONE.
     """
-    cdef bint outer = m.undo.on
+    cdef bint outer = undo_on(undo)
     # Only these can be refused after something was changed.
     cdef bint undoable = (outer or slot != NONE or time_in_force == FOK
                           or (t.stp == STP_MAKER and time_in_force == IOC))
@@ -240,26 +250,27 @@ cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
     cdef int code
     if undoable:
         if not outer:
-            undo_begin(&m.undo)
-        mark = undo_mark(&m.undo)
+            undo = &m.undo
+            undo_begin(undo)
+        mark = undo_mark(undo)
     if slot != NONE:
-        book_remove(&m.book, &m.pool, slot, &m.undo)
-    walk(m, t)
+        book_remove(&m.book, &m.pool, slot, undo)
+    walk(m, t, undo)
     code = verdict(m, t, time_in_force)
     if code != OK:
         m.end = t.first
         if undoable:
-            undo_rollback_to(&m.undo, mark)
+            undo_rollback_to(undo, mark)
     elif t.left_lots != 0 and time_in_force == GTC and not t.stopped:
         if slot == NONE:
-            slot = pool_take(&m.pool, t.order_id, &m.undo)
+            slot = pool_take(&m.pool, t.order_id, undo)
             CHECK(slot != NONE)
-        undo_save(&m.undo, &m.pool.orders[slot], sizeof(BookOrder))
-        rest(m, slot, c, t.left_lots, side, t.owner)
+        undo_save(undo, &m.pool.orders[slot], sizeof(BookOrder))
+        rest(m, slot, c, t.left_lots, side, t.owner, undo)
     elif slot != NONE:
-        pool_release(&m.pool, slot, &m.undo)
+        pool_release(&m.pool, slot, undo)
     if undoable and not outer:
-        undo_end(&m.undo)
+        undo_end(undo)
     return code
 
 
@@ -288,7 +299,7 @@ cdef inline bint reaches(const Matcher* m, int maker_side, int64_t limit_key) no
 
 
 cdef int enter(Matcher* m, const BookCommand* c, int side, uint32_t owner, int64_t limit_key,
-               uint32_t slot, int time_in_force) noexcept nogil:
+               uint32_t slot, int time_in_force, UndoLog* undo) noexcept nogil:
     """An order whose limit reaches the other side; slot: what it replaces, or NONE."""
     cdef Taker t
     if c.flags & POST_ONLY:
@@ -301,11 +312,11 @@ cdef int enter(Matcher* m, const BookCommand* c, int side, uint32_t owner, int64
     t.stp = c.stp
     t.maker_side = 1 - side
     t.stopped = False
-    return cross(m, c, &t, slot, time_in_force)
+    return cross(m, c, &t, slot, time_in_force, undo)
 
 
-cdef int apply_new(Matcher* m, const BookCommand* c) noexcept nogil:
-    cdef uint32_t* place
+cdef inline int apply_new(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     cdef int64_t limit_key
     cdef int code, time_in_force = GTC
     cdef int side = c.side - BUY
@@ -328,20 +339,21 @@ cdef int apply_new(Matcher* m, const BookCommand* c) noexcept nogil:
         limit_key = m.book.max_ticks
     elif <uint64_t>(c.price_ticks - 1) >= <uint64_t>m.book.max_ticks:
         return INVALID_PRICE
-    place = pool_place(&m.pool, c.order_id)
     if pool_find_at(&m.pool, place, c.order_id) != NONE:
         return DUPLICATE_CLIENT_ORDER_ID
     if rarely(m.pool.state.live_count == m.pool.capacity) and time_in_force == GTC:
         return EXCEEDS_MAX_ORDERS
     if reaches(m, 1 - side, limit_key):
-        return enter(m, c, side, c.owner, limit_key, NONE, time_in_force)
+        return enter(m, c, side, c.owner, limit_key, NONE, time_in_force, undo)
     if time_in_force != GTC:
         return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
-    rest(m, pool_take_at(&m.pool, place, c.order_id, &m.undo), c, c.qty_lots, side, c.owner)
+    rest(m, pool_take_at(&m.pool, place, c.order_id, undo), c, c.qty_lots, side, c.owner,
+         undo)
     return OK
 
 
-cdef int apply_replace(Matcher* m, const BookCommand* c) noexcept nogil:
+cdef int apply_replace(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     """Cancel and new in one step: side, owner and id stay, the place in the level does not."""
     cdef BookOrder* order
     cdef uint32_t slot
@@ -353,7 +365,7 @@ cdef int apply_replace(Matcher* m, const BookCommand* c) noexcept nogil:
     code = check_terms(c, time_in_force)
     if code != OK:
         return code
-    slot = pool_find(&m.pool, c.order_id)
+    slot = pool_find_at(&m.pool, place, c.order_id)
     if slot == NONE:
         return INVALID_ORDER_ID
     order = &m.pool.orders[slot]
@@ -364,12 +376,12 @@ cdef int apply_replace(Matcher* m, const BookCommand* c) noexcept nogil:
         return INVALID_PRICE
     limit_key = book_key(&m.book, 1 - side, c.price_ticks)
     if reaches(m, 1 - side, limit_key):
-        return enter(m, c, side, order.owner, limit_key, slot, time_in_force)
+        return enter(m, c, side, order.owner, limit_key, slot, time_in_force, undo)
     if time_in_force != GTC:
         return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
-    book_remove(&m.book, &m.pool, slot, &m.undo)
-    undo_save(&m.undo, order, sizeof(BookOrder))
-    rest(m, slot, c, c.qty_lots, side, order.owner)
+    book_remove(&m.book, &m.pool, slot, undo)
+    undo_save(undo, order, sizeof(BookOrder))
+    rest(m, slot, c, c.qty_lots, side, order.owner, undo)
     return OK
 
 
@@ -379,67 +391,71 @@ cdef inline bint only_id_and_qty(const BookCommand* c) noexcept nogil:
             | c.time_in_force) == 0
 
 
-cdef int apply_cancel(Matcher* m, const BookCommand* c) noexcept nogil:
-    cdef uint32_t* place = pool_place(&m.pool, c.order_id)
+cdef inline int apply_cancel(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     cdef uint32_t slot = pool_find_at(&m.pool, place, c.order_id)
     if c.qty_lots or not only_id_and_qty(c):
         return INVALID_ARGUMENT
     if slot == NONE:
         return INVALID_ORDER_ID
-    book_remove(&m.book, &m.pool, slot, &m.undo)
-    pool_release_from(&m.pool, place, slot, &m.undo)
+    book_remove(&m.book, &m.pool, slot, undo)
+    pool_release_from(&m.pool, place, slot, undo)
     return OK
 
 
-cdef int apply_reduce(Matcher* m, const BookCommand* c) noexcept nogil:
+cdef int apply_reduce(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     cdef uint32_t slot
     if not only_id_and_qty(c):
         return INVALID_ARGUMENT
-    slot = pool_find(&m.pool, c.order_id)
+    slot = pool_find_at(&m.pool, place, c.order_id)
     if slot == NONE:
         return INVALID_ORDER_ID
     if c.qty_lots < 1:
         return INVALID_ORDER_QTY
     if c.qty_lots < m.pool.orders[slot].qty_lots:
-        book_reduce(&m.book, &m.pool, slot, c.qty_lots, &m.undo)
+        book_reduce(&m.book, &m.pool, slot, c.qty_lots, undo)
     else:
-        book_remove(&m.book, &m.pool, slot, &m.undo)
-        pool_release(&m.pool, slot, &m.undo)
+        book_remove(&m.book, &m.pool, slot, undo)
+        pool_release(&m.pool, slot, undo)
     return OK
 
 
-cdef inline int apply_one(Matcher* m, const BookCommand* c) noexcept nogil:
+cdef inline int apply_one(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     """Apply one command; at m.end there is room for a trade with every resting order."""
     if c.kind == BOOK_NEW:
-        return apply_new(m, c)
+        return apply_new(m, c, place, undo)
     if c.kind == BOOK_CANCEL:
-        return apply_cancel(m, c)
+        return apply_cancel(m, c, place, undo)
     if c.kind == BOOK_REDUCE:
-        return apply_reduce(m, c)
+        return apply_reduce(m, c, place, undo)
     if c.kind == BOOK_REPLACE:
-        return apply_replace(m, c)
+        return apply_replace(m, c, place, undo)
     return UNKNOWN_COMMAND
 
 
-cdef uint64_t apply_single(Matcher* m, const BookCommand* c, int* code) noexcept nogil:
+cdef uint64_t apply_single(
+        Matcher* m, const BookCommand* c, int32_t* code, UndoLog* undo) noexcept nogil:
     """Apply one command into the book's own trades; returns how many it made."""
     m.end = m.trades
-    code[0] = apply_one(m, c)
+    code[0] = apply_one(m, c, pool_place(&m.pool, c.order_id), undo)
     return m.end - m.trades
 
 
-cdef bint apply_bounded(Matcher* m, const BookCommand* c, int* code, BookTrade* trades,
+cdef bint apply_bounded(Matcher* m, const BookCommand* c, int32_t* code, BookTrade* trades,
                         uint64_t room) noexcept nogil:
     """Apply one command if its trades fit into `room`; otherwise it never came. False: no fit."""
     cdef uint64_t made
     undo_begin(&m.undo)
-    made = apply_single(m, c, code)
+    made = apply_single(m, c, code, &m.undo)
+    m.end = trades
     if made > room:
         undo_rollback_to(&m.undo, 0)
-    undo_end(&m.undo)
-    if made <= room:
+    else:
         memcpy(trades, m.trades, made * sizeof(BookTrade))
-        m.end = trades + made
+        m.end += made
+    undo_end(&m.undo)
     return made <= room
 
 
@@ -447,41 +463,7 @@ cdef inline bint may_trade(const BookCommand* c) noexcept nogil:
     return c.kind == BOOK_NEW or c.kind == BOOK_REPLACE
 
 
-cdef inline void look_ahead(Matcher* m, const BookCommand* commands) noexcept nogil:
-    """Start loading the places of ids and the orders that the next commands name.
-
-    Not the neighbors of those orders too: that pays in a cancel storm (by a sixth), and costs the
-    standard mix, whose orders are near already, a tenth.
-    """
-    cdef uint32_t slot
-    pool_prefetch_id(&m.pool, commands[AHEAD_ID].order_id)
-    slot = pool_place(&m.pool, commands[AHEAD_ORDER].order_id)[0] - 1
-    if slot != NONE:
-        prefetch(&m.pool.orders[slot])
-
-
-cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
-                        int32_t* statuses, BookTrade* trades, uint64_t capacity,
-                        uint64_t* trade_count) noexcept nogil:
-    """Apply commands in order; returns how many, fewer than `count` only when trades are full."""
-    cdef uint64_t i
-    cdef uint64_t used = 0
-    cdef int code = 0
-    m.end = trades
-    for i in range(count):
-        if i + AHEAD_ID < count:
-            look_ahead(m, &commands[i])
-        # Trades of one command are at most the orders that rest.
-        if capacity - used >= m.pool.state.live_count or not may_trade(&commands[i]):
-            statuses[i] = apply_one(m, &commands[i])
-        elif apply_bounded(m, &commands[i], &code, trades + used, capacity - used):
-            statuses[i] = code
-        else:
-            trade_count[0] = used
-            return i
-        used = m.end - trades
-    trade_count[0] = used
-    return count
+include "batch.pxi"
 
 
 # ---- the Python surface -------------------------------------------------------------------------
@@ -532,8 +514,8 @@ cdef class OrderBook:
         """One command of a single call; its trades stay until the next one."""
         if self.busy:
             self.enter()
-        cdef int code
-        self.last_count = apply_single(&self.m, command, &code)
+        cdef int32_t code
+        self.last_count = apply_single(&self.m, command, &code, <UndoLog*>&NO_UNDO)
         return code
 
     # ---- batches ----

@@ -1,5 +1,5 @@
 """Floor 0: always-on checks, and arenas that are taken once and never grow."""
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 cdef extern from "perpcore/check.hpp" nogil:
     # Stops the process with the file and line when the condition does not hold.
@@ -19,5 +19,7 @@ cdef extern from "perpcore/memory.hpp" nogil:
     int lowest_bit "perpcore::lowest_bit"(uint64_t bits) noexcept
     # The condition; its true branch is laid out of the way.
     bint rarely "perpcore::rarely"(bint condition) noexcept
+    # The one address or the other without a branch, for conditions that nothing foresees.
+    uint32_t* either "perpcore::either"(bint first, uint32_t* one, uint32_t* other) noexcept
     # Starts loading the line of an address; any address is harmless.
     void prefetch "perpcore::prefetch"(const void* address) noexcept

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, lowest_bit, rarely
-from perpcore.undo cimport UndoLog, undo_save
+from perpcore.undo cimport UndoLog, undo_on, undo_save
 
 cdef enum:
     PRICEMAP_BITS = 6            # 64 ticks a page and a bitmap word
@@ -196,18 +196,26 @@ cdef inline void pricemap_close_page(PriceMap* m, uint64_t word, UndoLog* undo) 
         level += 1
 
 
-cdef inline void pricemap_set(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
-    """Set a tick that is clear."""
+cdef inline Cell* pricemap_enter(
+        PriceMap* m, int64_t tick, bint* was_set, UndoLog* undo) noexcept nogil:
+    """pricemap_insert that also says whether the tick was set.
+
+    No branch tells a fresh tick from one that is set: in a market a quarter of them are fresh, in
+    no order that can be foreseen.
+    """
     cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
-    undo_save(undo, &m.state, sizeof(PriceMapState))
-    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
-    if m.ticks[word] == 0:
+    cdef uint64_t bits = m.ticks[word]
+    was_set[0] = (bits >> (tick & PRICEMAP_LOW)) & 1
+    if undo_on(undo) and not was_set[0]:
+        undo_save(undo, &m.state, sizeof(PriceMapState))
+        undo_save(undo, &m.ticks[word], sizeof(uint64_t))
+    if rarely(bits == 0):
         pricemap_open_page(m, word, undo)
-    m.ticks[word] |= <uint64_t>1 << (tick & PRICEMAP_LOW)
-    m.state.tick_count += 1
+    m.ticks[word] = bits | <uint64_t>1 << (tick & PRICEMAP_LOW)
+    m.state.tick_count += 1 - <uint32_t>was_set[0]
     # -1 for "empty" is the largest unsigned tick.
-    if <uint64_t>tick < <uint64_t>m.state.min_tick:
-        m.state.min_tick = tick
+    m.state.min_tick = tick if <uint64_t>tick < <uint64_t>m.state.min_tick else m.state.min_tick
+    return pricemap_cell(m, tick)
 
 
 cdef inline Cell* pricemap_insert(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
@@ -215,9 +223,8 @@ cdef inline Cell* pricemap_insert(PriceMap* m, int64_t tick, UndoLog* undo) noex
 
     Whoever writes the cell saves it first.
     """
-    if rarely(not pricemap_has(m, tick)):
-        pricemap_set(m, tick, undo)
-    return pricemap_cell(m, tick)
+    cdef bint was_set
+    return pricemap_enter(m, tick, &was_set, undo)
 
 
 cdef inline void pricemap_erase(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:

@@ -21,6 +21,9 @@ cdef extern from "perpcore/undo.hpp" nogil:
         uint64_t used            # bytes
         uint64_t capacity        # bytes
 
+    # Never on, never written: for writers whose changes are never taken back.
+    const UndoLog NO_UNDO "perpcore::kNoUndo"
+
     # Behind it a writer may save several records at the price of one branch.
     bint undo_on "perpcore::undo_on"(const UndoLog* undo) noexcept
 

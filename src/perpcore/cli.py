@@ -57,7 +57,11 @@ def contract_symbol(_: click.Context, param: click.Parameter, value: str) -> str
     return value
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 events that do not fit, or a log that fails; 2 a wrong input, "
+    "in one line on stderr; 130 interrupted. In Python: help(perpcore).",
+)
 def cli() -> None:
     """The trading core of a perpetual-futures venue, from the command line."""
 
@@ -80,7 +84,12 @@ def cli() -> None:
 def cascade(
     prices_file: str | None, symbol: str, traders: int, seed: int, fund: int, out_dir: str | None
 ) -> None:
-    """Drive a venue through a crash: liquidations, insurance fund, socialized loss."""
+    """Drive a venue through a crash.
+
+    Thousands of traders with cross and isolated positions follow a price path through one venue:
+    liquidations, insurance fund, sessions, socialized loss. Prints the tables of a risk officer;
+    with --out also writes every event and a report that opens in a browser.
+    """
     console = Console()
     for option, named in (("--prices", prices_file), ("--out", out_dir)):
         if named is not None and not named.strip():
@@ -269,7 +278,12 @@ def _hour_table(run: Run, s: Statistics, count: int = 8) -> Table:
 @click.option("--summary", "summary_file", metavar="FILE",
               help="The summary.json of the same run: its figures are compared, too.")
 def verify(events_file: str, summary_file: str | None) -> int:
-    """Keep the books again from EVENTS alone; exit code 1 at the first event that does not fit."""
+    """Keep the books again from events alone.
+
+    EVENTS is the events.parquet that perpcore cascade --out writes. Every balance, profit, funding
+    payment and the ledger's sum is worked out anew, without the venue; exit code 1 at the first
+    event that does not fit.
+    """
     from perpcore.verify import Fold, against_summary, fold_events, read_rows, read_summary
     from perpcore.verify import table_rows as folded_rows
 
@@ -327,7 +341,11 @@ def shrink(log_file: str, check: str | None, line: str | None, out_file: str | N
 
 @cli.command()
 def presets() -> None:
-    """Show the policies of venues side by side, with the source of each value."""
+    """Show venues' policies side by side.
+
+    Each value carries the number of its source; below stands what a venue does that no policy says.
+    perpcore.Venue.create(preset="dydx") makes a venue of one of them.
+    """
     from perpcore.presets import NAMES, load, path_of
 
     loaded = [load(name) for name in NAMES]
@@ -381,10 +399,18 @@ def run_cli(arguments: list[str] | None = None) -> int:
         click.echo(error.ctx.get_help() if error.ctx else _SEE_HELP, err=True)
         return 2
     except click.ClickException as error:
-        return _fail(f"{error.format_message().rstrip('.')}; {_SEE_HELP}")
+        words = sys.argv[1:] if arguments is None else arguments
+        return _fail(f"{error.format_message().rstrip('.')}; {_cure(words)}")
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written")
         return 130
+
+
+def _cure(words: list[str]) -> str:
+    """Where the words of a wrong call are explained."""
+    if words and words[0] in cli.commands:
+        return f"see perpcore {words[0]} --help"
+    return f"give {', '.join(sorted(cli.commands))}, or see perpcore --help"
 
 
 def _fail(message: str) -> int:

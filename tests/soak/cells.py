@@ -62,7 +62,7 @@ def possible() -> frozenset[Cell]:
     found |= cells_of(k.CANCEL, (212,), MAINS)
     found |= cells_of(k.CANCEL, (210, 40001, 40003), (FLAT,))
     found |= cells_of(k.CANCEL_ALL, (0, 209, 210, 40001, 40003), MAINS)
-    closing = (218, 219, *PRICED, 309, 222, 204)
+    closing = (218, 219, *PRICED, 309, 222)  # it has no client order id that could come twice
     found |= cells_of(k.CLOSE_POSITION, (0, *closing, 415, 314, 318, 43004, 43012, 310),
                       (HOLDING, OPEN))
     found |= cells_of(k.CLOSE_POSITION, (201, 209, 210, 40001, 40003), (FLAT, PENDING))

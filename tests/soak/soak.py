@@ -3,7 +3,7 @@
     SOAK_MINUTES=30 SOAK_SEED=1000 .venv/bin/python tests/soak/soak.py
 
 Each seed is a world and a swarm: it turns some kinds of commands off and others up, so that what a
-fixed mix seldom meets is met often. Every second seed is played command by command, with a preview
+fixed mix seldom meets is met often. Half of the seeds are played command by command, with a preview
 before each and all invariants after it; the others in batches that are cut at random. Prints what
 was compared and the coverage matrix; exit code 1 if the sides ever differ (the trace is shrunk and
 written to out/soak as Python), 2 if they agree but a cell that can be reached never was.
@@ -30,9 +30,9 @@ from reference.codes import Ev, Exec, Kind, OrderType, Reason, Tif
 from rulebook import draw_rulebook
 from shrink import Failure, failure_of, guarded, journal_of, replayer, shrink
 from shrink import show as program
-from valid_commands import FULL_PROFILE, TRADERS
+from valid_commands import FULL_PROFILE, TRADERS, Fields
 from workload import Workload
-from worlds import BUY, SELL, Step, World, make_world
+from worlds import BUY, SELL, Position, Step, World, make_world
 
 COMMANDS = 1_500  # of a seed
 ALWAYS = {"quote", "mark", "deposit", "account", "eligibility"}  # without these nothing happens
@@ -57,9 +57,12 @@ class Swarm(Workload):
             return found if any(weight for weight, _ in found) else table
 
         self.valid, self.boundaries = mixed(self.valid), mixed(self.boundaries)
-        self.boundaries += ((rng.choice((1, 4)), self.barred), (1, self.crowded))
+        self.boundaries += ((rng.choice((1, 4)), self.barred), (1, self.crowded),
+                            (1, self.astray), (1, self.idle_block), (1, self.called_to_reduce))
+        if world.venue.leg_capacity < 100:
+            self.boundaries += ((rng.choice((0, 0, 1)), self.roomless),)
 
-    def barred(self) -> list[dict[str, int]]:
+    def barred(self) -> list[Fields]:
         """An account may do no more what it did; it tries everything that raises its risk (A2)."""
         owners = [row["account"] for row in self.view.blocks] * 2 + list(TRADERS)
         account = self.rng.choice(owners)
@@ -71,7 +74,7 @@ class Swarm(Workload):
         who = {"kind": Kind.SET_ELIGIBILITY, "account": account}
         where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
         shut = profile == FULL_PROFILE  # instead the market takes only what reduces
-        tries: list[dict[str, int]] = [
+        tries: list[Fields] = [
             {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract,
              "leverage": self.world.contracts[contract].max_leverage},
             {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract, "leverage": 1},
@@ -83,20 +86,19 @@ class Swarm(Workload):
                 {**its, "kind": Kind.SET_LEVERAGE, "contract": block["contract"],
                  "leverage": min(block["leverage"] + 1,
                                  self.world.contracts[block["contract"]].max_leverage)},
-                {**self.order(account, block["contract"], self.rng.choice((BUY, SELL)), 2),
-                 "exec_flags": Exec.ISOLATED_MARGIN, "isolation_id": block["isolation_id"]}]
+                self.order_of_block(account, block["contract"], block["isolation_id"])]
         self.rng.shuffle(tries)
         change = {**where, "scope": 2} if shut else {**who, "profile": profile}
         back = {**where, "scope": 0} if shut else {**who, "profile": FULL_PROFILE}
         return [change, *tries, back]
 
-    def crowded(self) -> list[dict[str, int]]:
+    def crowded(self) -> list[Fields]:
         """As many small orders as an account may have, and one more; client ids come twice."""
         account, contract = self.rng.choice(TRADERS), self.contract()
         price = self.view.price(contract)
         block = self.view.block_on(account, contract)
         flags = Exec.ISOLATED_MARGIN if self.rng.random() < 0.6 else 0
-        one: dict[str, int] = {
+        one: Fields = {
             "kind": Kind.NEW_ORDER, "account": account, "contract": contract, "side": BUY,
             "qty_lots": 2, "order_type": OrderType.LIMIT, "price_ticks": max(1, price * 97 // 100),
             "time_in_force": Tif.GTC, "exec_flags": flags}
@@ -106,12 +108,85 @@ class Swarm(Workload):
             one["leverage"] = 1
         count = self.world.venue.max_orders_per_account + 1 if not flags or block else 1
         twice = {**one, "client_order_id": self.client_ids or 1}
-        close: dict[str, int] = {
-            "kind": Kind.CLOSE_POSITION, "account": account, "contract": contract,
-            "order_type": OrderType.LIMIT, "price_ticks": price,
-            "isolation_id": one.get("isolation_id", 0), "client_order_id": self.client_ids or 1}
-        return [twice, close, *[one] * count, {"kind": Kind.CANCEL_ALL, "account": account,
-                                               "contract": 65535}]
+        return [twice, *[one] * count, {"kind": Kind.CANCEL_ALL, "account": account,
+                                        "contract": 65535}]
+
+    def order_of_block(self, account: int, contract: int, number: int) -> Fields:
+        return {**self.order(account, contract, self.rng.choice((BUY, SELL)), 2),
+                "exec_flags": Exec.ISOLATED_MARGIN, "isolation_id": number}
+
+    def astray(self) -> list[Fields]:
+        """Orders for blocks that are not there: where no mark is yet, and where the market is
+        halted, something else is said first."""
+        account, contract = self.rng.choice(TRADERS), self.contract()
+        gone = self.view.dump["next_isolation_id"] + self.rng.choice((-1, 0, 1))
+        unmarked = [c for c in range(len(self.world.contracts)) if not self.view.mark(c)]
+        where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
+        return [*(self.order_of_block(account, c, gone) for c in unmarked),
+                {**where, "scope": 1}, self.order_of_block(account, contract, gone),
+                {**where, "scope": 0}]
+
+    def idle_block(self) -> list[Fields]:
+        """What a block without a position refuses, and its orders while the market is halted."""
+        idle = [block for block in self.view.blocks if not block["qty_lots"]]
+        if not idle:
+            return []
+        block = self.rng.choice(idle)
+        contract = block["contract"]
+        its = {"account": block["account"], "contract": contract,
+               "isolation_id": block["isolation_id"]}
+        where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
+        amends = [{"kind": Kind.AMEND, "account": order["account"], "order_id": order["order_id"],
+                   "price_ticks": order["price"] + 1} for order in self.view.orders
+                  if order["isolation_id"] == block["isolation_id"]]
+        return [{**its, "kind": Kind.CLOSE_POSITION, "order_type": OrderType.MARKET},
+                {**its, "kind": Kind.SET_LEVERAGE, "leverage": 2, "exec_flags": Exec.POST_ONLY},
+                {**where, "scope": 1}, *amends, {**where, "scope": 0}]
+
+    def called_to_reduce(self) -> list[Fields]:
+        """Whoever has a margin call sends orders that only reduce."""
+        called = [row["account"] for row in self.view.accounts if row["margin_call"]]
+        if not called:
+            return self.edge_of_margin_call()
+        account = self.rng.choice(called)
+        return [{**self.order(account, contract, side, 2), "exec_flags": Exec.REDUCE_ONLY}
+                for contract in range(len(self.world.contracts)) for side in (BUY, SELL)]
+
+    def roomless(self) -> list[Fields]:
+        """Every account sets a leverage on every contract, until no record is left for it."""
+        if self.rng.random() < 0.8:
+            return []
+        return [{"kind": Kind.SET_LEVERAGE, "account": row["account"], "contract": contract,
+                 "leverage": 2} for row in self.view.accounts
+                for contract in range(len(self.world.contracts))]
+
+    def add_to(self, position: Position, more: int) -> list[Fields]:
+        """Or an order that rests already is amended, so that it takes (304)."""
+        steps = super().add_to(position, more)
+        if not steps or self.rng.random() < 0.6:
+            return steps
+        mark, quote, order = steps
+        away = max(1, quote["price_ticks"] // 50)
+        self.client_ids += 1
+        rests = {**order, "order_type": OrderType.LIMIT, "client_order_id": self.client_ids,
+                 "price_ticks": max(1, quote["price_ticks"] - away if order["side"] == BUY
+                                    else quote["price_ticks"] + away)}
+        return [rests, mark, quote,
+                {"kind": Kind.AMEND, "account": order["account"],
+                 "client_order_id": self.client_ids, "price_ticks": quote["price_ticks"]}]
+
+    def edge_close(self) -> list[Fields]:
+        """Or an order of the other side closes (310)."""
+        steps = super().edge_close()
+        if not steps or self.rng.random() < 0.6:
+            return steps
+        close, quote = steps[-1], steps[-2]
+        order: Fields = {"kind": Kind.NEW_ORDER, "account": close["account"],
+                         "contract": close["contract"], "side": 3 - quote["side"],
+                         "order_type": OrderType.MARKET, "qty_lots": quote["qty_lots"]}
+        if close["isolation_id"]:
+            order.update(isolation_id=close["isolation_id"], exec_flags=Exec.ISOLATED_MARGIN)
+        return [*steps[:-1], order]
 
 
 @dataclass
@@ -129,7 +204,7 @@ def play(seed: int, count: int, other: Callable[[World], Side] = EngineSide) -> 
     world = world_of(seed)
     pair, workload, found = Pair(world, other(world)), Swarm(world, seed), Found(seed)
     steps = workload.opening()
-    closely = seed % 2 == 0
+    closely = seed // 4 % 2 == 0  # half of each kind of world
     try:
         while len(pair.trace) < count:
             for step in steps if closely else ():
@@ -174,6 +249,20 @@ def trace_of(seed: int, count: int) -> list[Step]:
         trace += steps
         steps = workload.next(model.dump(), model.ask)
     return trace
+
+
+def hunt(first: int, step: int, seconds: int) -> int:
+    """Play every `step`-th seed until the sides differ: exit code 1; 0 when the time is over."""
+    until, seed, commands = time.monotonic() + seconds, first, 0
+    while time.monotonic() < until:
+        print(f"{commands} commands, seed {seed}", flush=True)
+        found = play(seed, COMMANDS)
+        commands += found.report.pairs.total()
+        if found.failure is not None:
+            print(f"{commands} commands, seed {seed}: {found.failure.key}", flush=True)
+            return 1
+        seed += step
+    return 0
 
 
 def written(seed: int, failure: Failure, out: Path, other: Callable[[World], Side] = EngineSide,

@@ -116,3 +116,33 @@ def test_help_tells_every_option_and_succeeds(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     for option in ("--prices", "--contract", "--traders", "--seed", "--fund", "--out"):
         assert option in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (["frobnicate"], "give cascade, presets, shrink, verify, or see perpcore --help"),
+        (["verify"], "see perpcore verify --help"),
+        (["presets", "dydx"], "see perpcore presets --help"),
+    ],
+)
+def test_a_wrong_command_or_argument_names_what_there_is(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], cure: str
+) -> None:
+    assert run_cli(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.count("\n") == 1
+    assert shown.err.endswith(f"; {cure}\n")
+
+
+def test_the_list_of_commands_tells_each_in_a_whole_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_cli(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("cascade", "presets", "verify"):
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"  {name} ")]
+        assert line.endswith(".")
+        assert not line.endswith("...")
+    assert "Exit codes: 0 done" in shown

@@ -110,6 +110,13 @@ inline bool rarely(bool condition) noexcept {
     return __builtin_expect(condition, 0);
 }
 
+// The one address or the other without a branch, for conditions that nothing foresees.
+inline std::uint32_t* either(bool first, std::uint32_t* one, std::uint32_t* other) noexcept {
+    const std::uintptr_t mask = std::uintptr_t{0} - first;
+    return reinterpret_cast<std::uint32_t*>((reinterpret_cast<std::uintptr_t>(one) & mask)
+                                            | (reinterpret_cast<std::uintptr_t>(other) & ~mask));
+}
+
 // The empty statement counts as an effect: without one the compiler drops a function that does
 // nothing else, and every call of it.
 inline void prefetch(const void* address) noexcept {

@@ -1,0 +1,126 @@
+# The book's batch: commands in blocks, what the next blocks touch asked for early.
+
+cdef enum:
+    # Commands whose loads are asked for together: places of ids two blocks early, orders one.
+    BLOCK = 16
+    # More levels than that are not in the first cache; then levels are asked for early too.
+    WIDE_LEVELS = 4096
+
+
+cdef inline void find_places(const OrderPool* pool, const BookCommand* commands, uint64_t count,
+                             uint32_t** places) noexcept nogil:
+    """Places of the ids of a block of commands; start loading them."""
+    cdef uint64_t i
+    for i in range(count):
+        places[i] = pool_place(pool, commands[i].order_id)
+        prefetch(places[i])
+
+
+cdef inline void find_orders(const OrderPool* pool, uint64_t count,
+                             uint32_t** places) noexcept nogil:
+    """Start loading the orders of a block whose places have come."""
+    cdef uint64_t i
+    cdef uint32_t head
+    for i in range(count):
+        head = places[i][0]
+        # No branch: an id that is not live asks for the first order.
+        prefetch(&pool.orders[head - (head != 0)])
+
+
+cdef inline bint wide(const Matcher* m) noexcept nogil:
+    """The levels no longer fit into the first cache: asking for them early pays."""
+    return (m.book.sides[0].state.tick_count + m.book.sides[1].state.tick_count) > WIDE_LEVELS
+
+
+cdef inline int64_t likely_key(const Matcher* m, const BookCommand* c, int side) noexcept nogil:
+    """Key of an order that has not been checked; some key for anything else."""
+    cdef int64_t price_ticks = c.price_ticks
+    return book_key(&m.book, side,
+                    price_ticks if <uint64_t>price_ticks <= <uint64_t>m.book.max_ticks else 0)
+
+
+cdef inline void find_words(const Matcher* m, const BookCommand* commands,
+                            uint64_t count) noexcept nogil:
+    """Start loading what leads to the levels of a block of orders."""
+    cdef uint64_t i
+    cdef int side
+    cdef int64_t word
+    for i in range(count):
+        side = (commands[i].side - BUY) & 1
+        word = likely_key(m, &commands[i], side) >> PRICEMAP_BITS
+        prefetch(&m.book.sides[side].ticks[word])
+        prefetch(&m.book.sides[side].directory[word])
+
+
+cdef inline void find_levels(const Matcher* m, const BookCommand* commands,
+                             uint64_t count) noexcept nogil:
+    """Start loading the levels of a block of orders."""
+    cdef uint64_t i
+    cdef int side
+    for i in range(count):
+        side = (commands[i].side - BUY) & 1
+        prefetch(pricemap_cell(&m.book.sides[side], likely_key(m, &commands[i], side)))
+
+
+cdef inline void find_best(const Matcher* m, int side) noexcept nogil:
+    """Start loading what takers of the next commands will meet: levels, orders, places of ids."""
+    cdef const PriceMap* levels = &m.book.sides[side]
+    cdef int64_t key = pricemap_min(levels)
+    cdef uint32_t slot
+    cdef int found = 0
+    while key >= 0 and found < BLOCK // 2:
+        slot = pricemap_cell(levels, key).head
+        prefetch(pool_place(&m.pool, m.pool.orders[slot].order_id))
+        key = pricemap_next(levels, key)
+        found += 1
+
+
+cdef inline uint64_t block_of(uint64_t start, uint64_t count) noexcept nogil:
+    """Commands of the block that starts there."""
+    return 0 if start >= count else BLOCK if count - start > BLOCK else count - start
+
+
+cdef void look_far(
+        Matcher* m, const BookCommand* commands, uint64_t start, uint64_t count) noexcept nogil:
+    """What a batch asks for early when the levels no longer fit into the first cache."""
+    cdef int side
+    find_words(m, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count))
+    find_levels(m, &commands[start + BLOCK], block_of(start + BLOCK, count))
+    for side in range(2):
+        if m.book.sides[side].state.min_tick != m.seen_best[side]:
+            m.seen_best[side] = m.book.sides[side].state.min_tick
+            find_best(m, side)
+
+
+cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
+                        int32_t* statuses, BookTrade* trades, uint64_t capacity,
+                        uint64_t* trade_count) noexcept nogil:
+    """Apply commands in order; returns how many, fewer than `count` only when trades are full."""
+    cdef uint64_t i, start = 0
+    cdef uint32_t* places[4][BLOCK]
+    cdef uint32_t** place
+    cdef BookTrade* full = trades + capacity
+    m.end = trades
+    find_places(&m.pool, commands, block_of(0, count), places[0])
+    find_places(&m.pool, &commands[BLOCK], block_of(BLOCK, count), places[1])
+    find_orders(&m.pool, block_of(0, count), places[0])
+    while start < count:
+        find_places(&m.pool, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count),
+                    places[(start // BLOCK + 2) & 3])
+        find_orders(&m.pool, block_of(start + BLOCK, count), places[(start // BLOCK + 1) & 3])
+        if rarely(wide(m)):
+            look_far(m, commands, start, count)
+        place = places[(start // BLOCK) & 3]
+        for i in range(start, start + block_of(start, count)):
+            # Trades of one command are at most the orders that rest.
+            if (rarely(<uint64_t>(full - m.end) < m.pool.state.live_count)
+                    and may_trade(&commands[i])):
+                if not apply_bounded(m, &commands[i], &statuses[i], m.end, full - m.end):
+                    trade_count[0] = m.end - trades
+                    return i
+            else:
+                statuses[i] = apply_one(m, &commands[i], place[0], <UndoLog*>&NO_UNDO)
+            place += 1
+        start += BLOCK
+    trade_count[0] = m.end - trades
+    return count
