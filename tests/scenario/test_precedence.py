@@ -441,7 +441,8 @@ def gaining_block(world: World) -> None:
 REMOVE_MARGIN = Table("remove margin", Kind.REMOVE_MARGIN, {
     "account": ALICE, "isolation_id": 1, "amount_units": 8 * USD}, (
     *STRUCTURE, NO_AMOUNT, NO_ACCOUNT, NO_MONEY_NAME, NO_BLOCK, *PERSON, NO_ISOLATED, LOW_LEVERAGE,
-    REDUCE_MARKET, STALE, Breach(Code.EXCEEDS_REMOVABLE, "too much", {"amount_units": 10**15})), gaining_block)
+    REDUCE_MARKET, STALE,
+    Breach(Code.EXCEEDS_REMOVABLE, "too much", {"amount_units": 10**15})), gaining_block)
 
 # ---- money and administration
 
