@@ -10,13 +10,14 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from reference.codes import Exec, Kind, OrderType, Scope, Tif
+from reference.codes import Currency, Exec, Kind, OrderType, Scope, Tif
 from valid_commands import BUY, SELL, Fields, Maker, ValidCommands
 from worlds import E9, SECOND, USD_UNITS, World
 
 #: Policy -> its largest value; 0 is the default.
 POLICIES = {
-    "haircut_in": 1, "removal": 1, "partial_close": 1, "isolated_flip": 2, "liquidation_limit": 1,
+    "haircut_in": 1, "block_collateral": 1, "removal": 1, "partial_close": 1, "isolated_flip": 2,
+    "liquidation_limit": 1,
     "order_margin_in_liquidation": 1, "backstop": 1, "adl_rank": 2, "adl_price": 1,
     "surplus_to": 1, "deficit": 1, "socialize_by": 1, "socialized_loss": 1, "unlock_requires": 1,
     "unlock_at": 1, "fund_by_contract": 1,
@@ -80,9 +81,10 @@ class RulebookCommands(ValidCommands):
                 (4, self.linked), (3, self.smart), (3, self.bracket_of_position))
 
     def more_boundaries(self) -> tuple[tuple[int, Maker], ...]:
+        in_kind = ((4, self.edge_index),) if self.world.venue.block_collateral else ()
         if not self.world.triggers:
-            return ()
-        return ((6, self.edge_trigger), (2, self.edge_many), (2, self.edge_dead_man),
+            return in_kind
+        return (*in_kind, (6, self.edge_trigger), (2, self.edge_many), (2, self.edge_dead_man),
                 (3, self.edge_amended_trigger))
 
     def trigger_of(self, fields: Fields, away: int | None = None) -> Fields:
@@ -176,6 +178,23 @@ class RulebookCommands(ValidCommands):
                  "expiry_ns": self.now + SECOND + after if self.rng.random() < 0.8 else 0}]
 
     # -- boundaries
+
+    def edge_index(self) -> list[Fields]:
+        """The index of USDC at which a unit that owns some is liquidated, and beside it."""
+        holders = [p for p in self.view.positions() if self.view.usdc_of(p[0], p[1])]
+        if not holders:
+            return []
+        position = self.rng.choice(holders)
+        usdc, mark = self.view.usdc_of(position[0], position[1]), self.view.mark(position[2])
+        haircut = self.world.venue.usdc_haircut_e9
+        part = 2 * E9 - haircut * (2 if self.world.venue.haircut_in else 1)
+        surplus = -self.view.shortage(position, mark, called=False)
+        index = self.view.dump["index_e6"] - surplus * 10**6 * 2 * E9 // (usdc * part)
+        if not 500_000 < index < 2_000_000:
+            return []
+        step = self.rng.choice((0, 1))
+        return [{"kind": Kind.INDEX, "currency": Currency.USDC, "mark_ticks": index + n}
+                for n in (2 + step, 1, 0, -1 - step)]
 
     def edge_trigger(self) -> list[Fields]:
         """The reference one tick before a trigger, at it, and beyond."""

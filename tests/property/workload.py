@@ -249,11 +249,11 @@ class Workload(RulebookCommands):
         if units <= 0:
             return [self.make_mark(contract, mark)]
         if isolation_id:
-            money: Fields = {"kind": Kind.ADD_MARGIN, "account": account,
-                             "isolation_id": isolation_id, "amount_units": units}
-        else:
-            money = self.make_deposit(account, Currency.USD, units)
-        return [money, self.make_mark(contract, mark)]
+            return [self.make_deposit(account, Currency.USD, units),
+                    {"kind": Kind.ADD_MARGIN, "account": account,
+                     "isolation_id": isolation_id, "amount_units": units},
+                    self.make_mark(contract, mark)]
+        return [self.make_deposit(account, Currency.USD, units), self.make_mark(contract, mark)]
 
     def edge_of_margin_call(self) -> list[Fields]:
         """The mark at which main has a call, and then an order that is refused for it (301)."""
