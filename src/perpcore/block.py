@@ -14,6 +14,7 @@ from perpcore.codes import BlockState, Code, OrderType
 from perpcore.positions import position_of
 from perpcore.results import Events, OrderResult, Position, Preview
 from perpcore.shell import Core, known, largest, money, price_ticks, qty_lots
+from perpcore.shell import currency as currency_number
 
 
 class Block:
@@ -21,11 +22,12 @@ class Block:
 
     Made by `Account.isolated` or `Account.blocks`; an order with exec_inst="ISOLATED_MARGIN" opens
     the block itself. The handle stays readable after the block's end: `state` is "CLOSED", money
-    is 0, prices are None. Money and prices are USD, sizes base units, all Decimal.
+    is 0, prices are None. Money and prices are USD where nothing else is said, sizes base units,
+    all Decimal.
 
     state: "PENDING" (orders only) -> "OPEN" (a position) -> "CLOSED"; "OPEN" goes back to
     "PENDING" when the position ends while orders are left.
-    Read: margin, order_margin, margin_balance, removable, liquidation_price, bankruptcy_price,
+    Read: margin, order_margin, collateral, margin_balance, removable, liquidation_price, bankruptcy_price,
     position, leverage. Change: add_margin, remove_margin, set_leverage, close, attach_tp_sl,
     cancel_all_orders.
     Each change has a preview; max_leverage and min_leverage are what set_leverage accepts now.
@@ -103,13 +105,27 @@ class Block:
         return self._units("order_cash_units")
 
     @property
+    def collateral(self) -> dict[str, Decimal]:
+        """What lies with the position: {"USD": margin, "USDC": ...} (SPEC A4, I4).
+
+        USDC is there where it stays USDC in a block (policy block_collateral: "in_kind"): it counts
+        at the index with its haircut, as main's does.
+        """
+        return {"USD": self.margin, "USDC": self._units("usdc_units")}
+
+    @property
+    def order_collateral(self) -> dict[str, Decimal]:
+        """What lies with the block's orders, in both currencies: {"USD": order_margin, "USDC"}."""
+        return {"USD": self.order_margin, "USDC": self._units("order_usdc_units")}
+
+    @property
     def unrealized_pnl(self) -> Decimal:
         """Position x mark - cost."""
         return self._units("upnl_units")
 
     @property
     def margin_balance(self) -> Decimal:
-        """margin + unrealized PnL - fee reserve, rounded down (SPEC I4)."""
+        """margin + value of its USDC + unrealized PnL - fee reserve, rounded down (SPEC I4)."""
         return self._units("mb_units")
 
     @property
@@ -130,6 +146,15 @@ class Block:
         profit measured from its opening cost (policy removal: "free" asks for none).
         """
         return self._units("removable_units")
+
+    @property
+    def removable_usdc(self) -> Decimal:
+        """USDC that remove_margin accepts at most: exactly that, one unit more is refused (SPEC I9).
+
+        The most that leaves margin balance - IM and margin + what the rest gives when it is
+        converted - MM at 0 or more; 0 where USDC does not stay USDC in a block.
+        """
+        return self._units("removable_usdc_units")
 
     @property
     def liquidation_price(self) -> Decimal | None:
@@ -155,35 +180,54 @@ class Block:
 
     # Margin ------------------------------------------------------------------------------------
 
-    def add_margin(self, amount: Number, *, timestamp_ns: int | None = None) -> Events:
-        """Move USD from main into the block, at once (SPEC I8). Returns the events.
+    def add_margin(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Move money from main into the block, at once (SPEC I8). Returns the events.
 
-        The liquidation price moves away by exactly what its formula says. Raises Rejected: 306
-        above main's transferable money, 613 when the block is closed.
+        USD, of which main's USDC gives what its USD lacks; or USDC itself, at most what main could
+        withdraw, with the policy block_collateral "in_kind" (else 211). The liquidation price moves
+        away by exactly what its formula says. Raises Rejected: 306 above what main has free, 613
+        when the block is closed.
         """
-        return self._core.send(self._transfer(commands.add_margin, amount, timestamp_ns))
+        return self._core.send(
+            self._transfer(commands.add_margin, amount, currency, timestamp_ns)
+        )
 
-    def preview_add_margin(self, amount: Number, *, timestamp_ns: int | None = None) -> Preview:
+    def preview_add_margin(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Preview:
         """What `add_margin` would do; nothing changes (SPEC X1)."""
-        return self._core.preview(self._transfer(commands.add_margin, amount, timestamp_ns))
+        return self._core.preview(
+            self._transfer(commands.add_margin, amount, currency, timestamp_ns)
+        )
 
-    def remove_margin(self, amount: Number, *, timestamp_ns: int | None = None) -> Events:
-        """Move USD from the block to main, at most `removable` (SPEC I9). Returns the events.
+    def remove_margin(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Events:
+        """Move money from the block to main, at most what is removable (SPEC I9). Returns the events.
 
-        Raises Rejected: 321 with what is removable, 613 when the block is closed.
+        USD: `removable`; USDC: `removable_usdc`. Raises Rejected: 321 with what is removable, 613
+        when the block is closed.
         """
-        return self._core.send(self._transfer(commands.remove_margin, amount, timestamp_ns))
+        return self._core.send(
+            self._transfer(commands.remove_margin, amount, currency, timestamp_ns)
+        )
 
-    def preview_remove_margin(self, amount: Number, *, timestamp_ns: int | None = None) -> Preview:
+    def preview_remove_margin(
+        self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
+    ) -> Preview:
         """What `remove_margin` would do; nothing changes (SPEC X1)."""
-        return self._core.preview(self._transfer(commands.remove_margin, amount, timestamp_ns))
+        return self._core.preview(
+            self._transfer(commands.remove_margin, amount, currency, timestamp_ns)
+        )
 
     def _transfer(
-        self, builder: Any, amount: Number, timestamp_ns: int | None
+        self, builder: Any, amount: Number, currency: str, timestamp_ns: int | None
     ) -> NDArray[np.void]:
         record: NDArray[np.void] = builder(
             account=self._account, isolation_id=self.isolation_id, amount_units=money(amount),
-            timestamp_ns=self._core.stamp(timestamp_ns),
+            currency=currency_number(currency), timestamp_ns=self._core.stamp(timestamp_ns),
         )
         return record
 

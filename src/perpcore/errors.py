@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from perpcore.amounts import NotOnGrid, from_units, plain
-from perpcore.codes import Code, Kind, OrderType, Side
+from perpcore.codes import Code, Currency, Kind, OrderType, Side
 from perpcore.contracts import Contract
 
 
@@ -150,6 +150,11 @@ class Context:
         return from_units(int(self.event["balance_units"]))
 
     @property
+    def money(self) -> str:
+        """The currency of needed and available: the command's, USD where it names none."""
+        return "USDC" if self["currency"] == Currency.USDC else "USD"
+
+    @property
     def short(self) -> str:
         """needed - available."""
         return plain(self.needed - self.available)
@@ -213,8 +218,9 @@ def _leverage(c: Context) -> str:
 
 def _insufficient(c: Context) -> str:
     return (
-        f"{c.where} needs {plain(c.needed)} USD and {plain(c.available)} USD is free in main: "
-        f"deposit {c.short} USD more, ask for less, or free money (cancel orders, close positions)"
+        f"{c.where} needs {plain(c.needed)} {c.money} and {plain(c.available)} {c.money} is free "
+        f"in main: deposit {c.short} {c.money} more, ask for less, or free money (cancel orders, "
+        "close positions)"
     )
 
 
@@ -436,8 +442,8 @@ SENTENCES: dict[Code, Sentence] = {
         f"the position of {c.who} is being liquidated: wait for its end"
     ),
     _C.EXCEEDS_REMOVABLE: lambda c: (
-        f"{plain(c.needed)} USD is more than the {plain(c.available)} USD removable from "
-        f"{c.block}: remove at most that; a position that is not in profit keeps its margin"
+        f"{plain(c.needed)} {c.money} is more than the {plain(c.available)} {c.money} removable "
+        f"from {c.block}: remove at most that; a position that is not in profit keeps its margin"
     ),
     _C.EXCEEDS_WITHDRAWABLE: lambda c: (
         f"{plain(c.needed)} is more than the {plain(c.available)} withdrawable by {c.who}: "

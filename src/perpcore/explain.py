@@ -34,7 +34,7 @@ def explain_unit(core: Core, account: int, isolation_id: int) -> str:
         return f"{name}: no position, nothing to liquidate"
     cash = unit_state(unit, legs[0]["contract"]).cash_units
     lines = [f"{name}: liquidated iff cash + sum(Q v m - C) < sum(|Q| v m a) (SPEC Q1)"]
-    lines.append(f"cash = {cash} money units")
+    lines.append(f"cash = {cash} money units{_of_usdc(unit, cash)}")
     marks = [core.engine.contract_state(leg["contract"])["mark_ticks"] for leg in legs]
     lines += [_terms(core, leg, mark) for leg, mark in zip(legs, marks, strict=True)]
     lines.append(_compared(core, cash, legs, marks, "mark"))
@@ -44,6 +44,18 @@ def explain_unit(core: Core, account: int, isolation_id: int) -> str:
         lines.append(_compared(core, cash, legs, [threshold + away], "last safe"))
         lines.append(_compared(core, cash, legs, [threshold], "liquidated at"))
     return "\n".join(lines)
+
+
+def _of_usdc(unit: dict[str, Any], cash: int) -> str:
+    """How USDC enters the cash, where there is some: its value, less half of its haircut (A4)."""
+    if not unit["usdc_units"]:
+        return ""
+    value = unit["collateral_units"] - unit["cash_units"]
+    half = unit["collateral_units"] - cash
+    return (
+        f": {unit['cash_units']} of USD + {value}, the value of {unit['usdc_units']} of USDC, "
+        f"- {half} of its haircut"
+    )
 
 
 def _terms(core: Core, leg: dict[str, Any], mark: int) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perpcore.codes import EventKind, Ledger, Side
-from perpcore.results import balances
 
 #: Events that move a position; each release rounds by itself, so that their order counts.
 _MOVES = [int(kind) for kind in (EventKind.FILL, EventKind.TAKEN_OVER, EventKind.DELEVERAGED)]
@@ -34,7 +33,7 @@ class UnitState:
 def unit_state(unit: dict[str, Any] | None, contract: int) -> UnitState:
     """The state of `Engine.unit`'s answer on a contract; an empty one for None.
 
-    Of a main account, cash is its collateral value less what USDC adds to maintenance margin.
+    Cash is the unit's collateral value less what its USDC adds to maintenance margin.
     """
     if unit is None:
         return UnitState()
@@ -59,15 +58,14 @@ def after(
 ) -> UnitState | None:
     """The state after the command whose events these are.
 
-    None when main's USDC changed: its value at the index is not in the events.
+    None when the unit's USDC changed: its value at the index is not in the events.
     """
     ledger = int(Ledger.BLOCK_POSITION if isolation_id else Ledger.MAIN_USD)
-    if not isolation_id and len(
-        balances(events, account=account, ledgers=(int(Ledger.MAIN_USDC),))
-    ):
-        return None
     state = UnitState(before.qty_lots, before.cost_units, before.cash_units, before.other_legs)
     own = events[(events["account"] == account) & (events["isolation_id"] == isolation_id)]
+    usdc = Ledger.BLOCK_POSITION_USDC if isolation_id else Ledger.MAIN_USDC
+    if np.any((own["kind"] == EventKind.BALANCE) & (own["ledger"] == int(usdc))):
+        return None
     cash = own[(own["kind"] == EventKind.BALANCE) & (own["ledger"] == ledger)]
     state.cash_units += int(cash["amount_units"].sum())
     for event in own[np.isin(own["kind"], _MOVES) & (own["contract"] == contract)]:

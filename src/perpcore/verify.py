@@ -26,16 +26,20 @@ from perpcore.records import EVENT, NO_ACCOUNT
 #: seq, account, contract, code, isolation_id, kind, reason, ledger, flags, order_id, price_ticks,
 #: qty_lots, amount_units, balance_units: the fields of EVENT in their order.
 Row = Sequence[int]
-#: A main account (account, 0), a block (0, isolation_id), or the fund's inventory.
+#: A main account (account, 0), a block (0, isolation_id), the fund's inventory, or for its own
+#: part of the fund a contract (contract, 0).
 Unit = tuple[int, int]
 NAMES: tuple[str, ...] = EVENT.names or ()
 INVENTORY: Unit = (NO_ACCOUNT, 0)
 MODULUS = 1 << 64
 E9 = 10**9
-USDC_LEDGERS = frozenset({Ledger.MAIN_USDC, Ledger.FUND_USDC, Ledger.CONVERSION_USDC})
 MAIN_LEDGERS = frozenset({Ledger.MAIN_USD, Ledger.MAIN_USDC})
-BLOCK_LEDGERS = frozenset({Ledger.BLOCK_POSITION, Ledger.BLOCK_ORDER})
+BLOCK_USDC = frozenset({Ledger.BLOCK_POSITION_USDC, Ledger.BLOCK_ORDER_USDC})
+BLOCK_LEDGERS = frozenset({Ledger.BLOCK_POSITION, Ledger.BLOCK_ORDER}) | BLOCK_USDC
 FUND_LEDGERS = frozenset({Ledger.FUND_USD, Ledger.FUND_USDC})
+USDC_LEDGERS = BLOCK_USDC | {Ledger.MAIN_USDC, Ledger.FUND_USDC, Ledger.CONVERSION_USDC}
+#: Balances that no rule lets fall below 0 (A4, S1).
+NEVER_NEGATIVE = BLOCK_USDC | {Ledger.MAIN_USDC, Ledger.SUB_FUND}
 
 #: What a block may become from what it is (I1); NO_BLOCK: an id that was never used.
 NEXT = {
@@ -279,6 +283,8 @@ class Fold:
         elif ledger in MAIN_LEDGERS:
             unit = (row[1], 0)
             expect(row[1] < self.accounts, "an account that was not opened")
+        elif ledger == Ledger.SUB_FUND:
+            unit = (row[2], 0)  # a contract's own
         place = (ledger, unit)
         before = self.balances.get(place)
         if before is None:
@@ -289,6 +295,8 @@ class Fold:
         expect(amount != 0, "a balance event that changes nothing")
         expect((after - row[13]) % MODULUS == 0,
                f"{Ledger(ledger).name} is {after} by the fold, {row[13]} by the event")
+        expect(after >= 0 or ledger not in NEVER_NEGATIVE,
+               f"{Ledger(ledger).name} would be {after}")
         self.residual[ledger in USDC_LEDGERS] += amount
         if ledger == Ledger.FUND_USD:
             self.fund_lowest = min(after, after if self.fund_lowest is None else self.fund_lowest)
@@ -318,8 +326,9 @@ class Fold:
         elif reason == Reason.R_TAKE_OVER:
             wanted = self.take_over.pop((unit, row[2]), 0)
             expect(amount == wanted, f"the take-over leaves {wanted} units, not {amount}")
-        elif reason == Reason.R_INSURANCE_FUND and ledger not in FUND_LEDGERS:
-            self.paid_fund[unit] -= amount
+        elif reason == Reason.R_INSURANCE_FUND:
+            if ledger not in FUND_LEDGERS and ledger != Ledger.SUB_FUND:
+                self.paid_fund[unit] -= amount
         elif reason == Reason.R_FUNDING:
             self.funding(INVENTORY if ledger == Ledger.INVENTORY else unit, row)
         elif reason == Reason.R_SOCIALIZED_LOSS and ledger == Ledger.FUND_USD:
