@@ -141,12 +141,14 @@ def _column(name: str, value: Any) -> Any:
         if isinstance(value, int):
             column = np.asarray(value, object)
         else:
-            raise TypeError(f"{name}: whole numbers are needed, not {column.dtype} {value!r}")
+            kind = f"{column.dtype} {value!r}" if column.ndim else f"{value!r}"
+            raise TypeError(f"{name}: whole numbers are needed, not {kind}")
     if column.ndim > 1:
         raise ValueError(f"{name}: one dimension is needed, not the shape {column.shape}")
     low, high = _LIMITS[name]
     if column.size and not (low <= int(column.min()) and int(column.max()) <= high):
-        raise ValueError(f"{name}: {column.min()} to {column.max()} is not within {low} to {high}")
+        values = f"{column.min()} to {column.max()}" if column.ndim else f"{column}"
+        raise ValueError(f"{name}: {values} is not within {low} to {high}")
     return column
 
 
