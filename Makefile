@@ -1,11 +1,11 @@
 # make demo: a venue through a crash, with a report in out/.   make test: the whole test suite.
 # Both make their own .venv and install what they need; a C++ compiler and Python >= 3.11 suffice.
-# Others: bench, bench-quick, bench-plots, bench-peers, rules, soak, mutate, lint, clean.
+# Others: bench, bench-quick, bench-peers, rules, soak, mutate, lint, clean.
 # make PYTHON=python3.12 test picks a Python.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test bench bench-quick bench-plots bench-peers rules soak mutate lint clean FORCE
+.PHONY: demo test bench bench-quick bench-peers rules soak planted mutate lint clean FORCE
 
 PYTHON ?=
 VENV := .venv
@@ -22,18 +22,15 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	$(RUN) -m pytest -q
 
+# Every case at full size, one table with targets: out/bench.json, out/plots.html.
 bench: $(VENV)/test.stamp
 	@mkdir -p out
-	$(RUN) -m pytest benchmarks/bench_book.py benchmarks/bench_venue.py -q --benchmark-only \
-	  --benchmark-quiet --benchmark-json=out/bench.json
+	$(RUN) -m pytest benchmarks/bench_*.py -q --benchmark-only --benchmark-quiet \
+	  --benchmark-json=out/bench.json
+	$(RUN) benchmarks/plots.py
 
 bench-quick: $(VENV)/test.stamp
 	$(RUN) benchmarks/guard.py
-
-# Latency of single commands and cost against size: out/latency.json, out/plots.html.
-bench-plots: $(VENV)/test.stamp
-	$(RUN) benchmarks/bench_latency.py
-	$(RUN) benchmarks/plots.py
 
 # Order books and scans that a user would take instead, beside ours; results are compared.
 bench-peers: $(PEERS)/build.stamp
@@ -46,6 +43,10 @@ rules: $(VENV)/test.stamp
 # Model and engine side by side for SOAK_MINUTES (30) on all cores, with a coverage matrix.
 soak: $(VENV)/test.stamp
 	$(RUN) tests/soak/soak.py
+
+# Bugs planted into the engine one by one, and how soon the soak finds each: about ten minutes.
+planted: $(VENV)/test.stamp
+	$(RUN) scripts/planted
 
 # Mutants of the engine drawn from a seed, and which of them the tests notice: about an hour.
 mutate: $(VENV)/test.stamp

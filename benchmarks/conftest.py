@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import limit_loop
 import measure
+import targets
 import workloads
 
 
@@ -36,30 +37,53 @@ def yardstick(library, standard):
     return measure.Yardstick(library, standard, measure.ROUNDS)
 
 
-def row(bench: Any) -> list[str]:
-    info = bench.extra_info
-    sizes = [f"{info[name]:,} {name}" for name in ("accounts", "blocks") if name in info]
+def table_of(benchmarks: list[Any]) -> list[targets.Row]:
+    """The lines of the table, in the order in which the cases ran."""
+    return [row for bench in benchmarks for row in targets.rows_of(bench.name, bench.extra_info)]
+
+
+def pytest_benchmark_update_json(
+    config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]
+) -> None:
+    """The table, and what the compiler was, beside the rounds of every case."""
+    output_json["table"] = [row.facts() for row in table_of(benchmarks)]
+    output_json["compiler"] = {
+        "version": limit_loop.compiler_version(), "flags": limit_loop.product_flags(),
+    }  # fmt: skip
+
+
+def cells(row: targets.Row) -> list[str]:
+    target = row.target
+    shown = f"{row.value:,.2f}" if row.ns is not None else f"{row.value:,.4g} {row.unit}".rstrip()
+    if row.ns is not None and row.unit != targets.LOOPS:
+        shown += f" {row.unit}"
     return [
-        bench.name.split("[")[0].removeprefix("test_").replace("_", " "),
-        sizes[0] if sizes else info["workload"],
-        info["per"],
-        f"{info['ns']:,.1f}",
-        f"{info['limit_ns']:.1f}",
-        f"{info['ratio']:,.2f}",
-    ]
+        row.case, row.one,
+        "" if row.ns is None else f"{row.ns:,.1f}",
+        "" if row.limit_ns is None else f"{row.limit_ns:,.1f}",
+        shown,
+        target.words if target else "",
+        f"{target.value:,.4g}" if target and target.is_time else "",
+        row.verdict,
+    ]  # fmt: skip
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:
-    """What counts: nanoseconds an operation, and its ratio to the limit loop beside it."""
+    """One table: nanoseconds an operation, limit loops, and what they should be."""
     session = getattr(config, "_benchmarksession", None)
-    measured = [b for b in session.benchmarks if b.extra_info] if session else []
-    if not measured:
+    rows = table_of(session.benchmarks) if session else []
+    if not rows:
         return
-    table = Table(title="ratio = median over the rounds of ours / limit loop, both of one round")
-    for name in ("case", "on", "one"):
+    table = Table(
+        title="one operation of each case; in limit loops of the same round, medians of all rounds",
+        caption=f"a target in ns is so many limit loops of {targets.REFERENCE_NS:g} ns; "
+        f"{sum(row.verdict == 'PASS' for row in rows)} PASS, "
+        f"{sum(row.verdict == 'short' for row in rows)} short",
+    )
+    for name in ("case", "one"):
         table.add_column(name)
-    for name in ("ns", "limit ns", "ratio"):
+    for name in ("ns", "beside, ns", "limit loops", "target", "in loops", ""):
         table.add_column(name, justify="right")
-    for bench in measured:
-        table.add_row(*row(bench))
-    Console(width=140).print(table)
+    for row in rows:
+        table.add_row(*cells(row))
+    Console(width=170).print(table)

@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import crowds
 import limit_loop
 import measure
 import venue_loads
@@ -37,8 +38,8 @@ CROSSED = measure.scaled(5_000, 20)
 
 
 def venue_batch(library: Any, flow: workloads.Flow) -> dict[str, Any]:
-    """The standard mix at 20,000 accounts; ratio of nanoseconds a command."""
-    traffic = venue_loads.Traffic(flow, UNITS, measure.ROUNDS)
+    """The standard mix at 20,000 accounts, half isolated; ratio of nanoseconds a command."""
+    traffic = venue_loads.Traffic(flow, UNITS, measure.ROUNDS, half_isolated=True)
     yardstick = Yardstick(library, flow, measure.ROUNDS)
 
     def prepare() -> Round:
@@ -52,13 +53,14 @@ def venue_batch(library: Any, flow: workloads.Flow) -> dict[str, Any]:
 
 def liquidation(library: Any, flow: workloads.Flow) -> dict[str, Any]:
     """Marks that cross 5,000 blocks each; ratio of nanoseconds a liquidation through the book."""
-    crowd = venue_loads.Crowd(UNITS, 0, CROSSED, measure.ROUNDS, RESTING)
+    stretch = crowds.Stretch(1, CROSSED, ticks=workloads.LEVELS_A_SIDE)
+    crowd = crowds.Crowd(UNITS, [stretch], measure.ROUNDS, resting=RESTING)
     yardstick = Yardstick(library, flow, measure.ROUNDS)
 
     def prepare() -> Round:
         return Round(
-            crowd.one_big_mark(), CROSSED, yardstick.prepare(), yardstick.stretch,
-            lambda events, _: venue_loads.check_liquidations(events, CROSSED),
+            crowd.run(crowd.next_lap(0)), CROSSED, yardstick.prepare(), yardstick.stretch,
+            lambda events, _: crowds.check_liquidations(events, CROSSED),
         )  # fmt: skip
 
     return measure.rounds_of(prepare)

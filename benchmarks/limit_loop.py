@@ -25,15 +25,26 @@ def product_flags() -> list[str]:
     return ["-DNDEBUG", *found.group(1).split()]
 
 
-def build(folder: Path) -> ctypes.CDLL:
-    """Compile into `folder` and load. Raises RuntimeError when there is no C compiler."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
+def compiler() -> str:
+    """The C compiler. Raises RuntimeError when there is none."""
+    found = shutil.which("gcc") or shutil.which("cc")
+    if found is None:
         raise RuntimeError("the limit loop needs a C compiler")
+    return found
+
+
+def compiler_version() -> str:
+    """The first line of what it says about itself."""
+    told = subprocess.run([compiler(), "--version"], check=True, capture_output=True, text=True)
+    return told.stdout.splitlines()[0]
+
+
+def build(folder: Path) -> ctypes.CDLL:
+    """Compile into `folder` and load."""
     target = folder / "limit_loop.so"
     source = HERE / "limit_loop.c"
     subprocess.run(
-        [compiler, *product_flags(), "-std=gnu11", "-shared", "-fPIC", str(source),
+        [compiler(), *product_flags(), "-std=gnu11", "-shared", "-fPIC", str(source),
          "-o", str(target)],
         check=True,
     )  # fmt: skip

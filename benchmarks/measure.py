@@ -115,7 +115,8 @@ def rounds_of(prepare: Callable[[], Round], rounds: int = ROUNDS) -> dict[str, A
 def compare(benchmark: Any, prepare: Callable[[], Round], per: str, **more: Any) -> None:
     """`rounds_of` under pytest-benchmark; what it found goes into `extra_info`.
 
-    per: what one operation is. more: sizes and names that belong to the case.
+    per: what one operation is. more: sizes and names that belong to the case; `beside` when the
+    other side of the rounds is not the limit loop; `figures` by name for what else it has found.
     """
     found: list[tuple[float, float]] = []
 
@@ -130,3 +131,8 @@ def compare(benchmark: Any, prepare: Callable[[], Round], per: str, **more: Any)
         both, setup=setup, teardown=lambda this: this.verify(), rounds=ROUNDS, iterations=1
     )
     benchmark.extra_info.update(per=per, **more, **facts(found))
+
+
+def once(benchmark: Any, run: Callable[[], dict[str, Any]], **more: Any) -> None:
+    """A case with rounds of its own: `run` returns its figures by name."""
+    benchmark.extra_info.update(figures=benchmark.pedantic(run, rounds=1, iterations=1), **more)

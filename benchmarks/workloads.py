@@ -169,10 +169,11 @@ def jumping(count: int, seed: int = 2) -> Flow:
                 adds(ids, sides, prices, 10, times))  # fmt: skip
 
 
-def sparse(count: int, seed: int = 3, resting: int = 100_000) -> Flow:
+def sparse(
+    count: int, seed: int = 3, resting: int = 100_000, max_price: int = 10_000_000
+) -> Flow:
     """One order a level on 100,000 levels of 10 M ticks; takers sweep the best, adds refill."""
     rng = np.random.default_rng(seed)
-    max_price = 10_000_000
     places = rng.permutation(np.arange(1, resting * 2 + 1)) * (max_price // (resting * 2 + 2))
     ids = np.arange(1, resting + 1)
     before = adds(ids, Side.SELL, places[:resting], 10)
@@ -195,3 +196,22 @@ def storm(count: int, seed: int = 4) -> Flow:
     prices = np.where(sides == Side.SELL, 50_000 + away, 50_000 - away)
     return Flow("storm", 100_000, count, adds(ids, sides, prices, 10),
                 cancels(rng.permutation(ids)))  # fmt: skip
+
+
+def churn(count: int, resting: int, seed: int = 5) -> Flow:
+    """`resting` orders on 1,000 levels; by turns one of them leaves, at random, and one comes."""
+    rng = np.random.default_rng(seed)
+    ids = np.arange(1, resting + count // 2 + 1)
+    sides = rng.integers(Side.BUY, Side.SELL + 1, len(ids))
+    away = rng.integers(1, LEVELS_A_SIDE + 1, len(ids))
+    made = adds(ids, sides, np.where(sides == Side.SELL, 50_000 + away, 50_000 - away), 10)
+    timed = np.empty(count // 2 * 2, BOOK_COMMAND)
+    timed[1::2] = made[resting:]
+    live, leaving = ids[:resting].tolist(), []
+    for place, fresh in zip(
+        rng.integers(0, resting, count // 2).tolist(), ids[resting:].tolist(), strict=True
+    ):
+        leaving.append(live[place])
+        live[place] = fresh
+    timed[0::2] = cancels(np.array(leaving))
+    return Flow("churn", 100_000, resting + 1, made[:resting], timed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import crowds
 import measure
 import numpy as np
 import venue_loads
@@ -26,7 +27,7 @@ class Positions:
     def __init__(self, count: int) -> None:
         rng = np.random.default_rng(7)
         self.terms = MarginTerms.from_record(BTCUSD_PERP.terms()[0])
-        lots = rng.integers(1, venue_loads.MAX_LOTS + 1, count)
+        lots = rng.integers(1, crowds.MAX_LOTS + 1, count)
         rates = {self.terms.trigger_rate(int(size)) for size in np.unique(lots)}
         assert len(rates) == 1, "one rate for all sizes, or the loops below are wrong"
         self.trigger = int(rates.pop() * SCALE)
@@ -57,7 +58,7 @@ class Positions:
 def scans(count: int, marks: int) -> list[tuple[str, str, float]]:
     """(who, what it leaves out, median ns a mark) over the rounds, all in turns."""
     positions = Positions(count)
-    crowd = venue_loads.Crowd(count, 0, 1, 1, resting=measure.scaled(1_000, 200))
+    crowd = crowds.Crowd(count, [], resting=measure.scaled(1_000, 200))
     ways: list[tuple[str, str, Callable[[int], Any]]] = [
         ("plain Python loop", "one position a unit; finds, does not act", positions.loop),
         ("numpy, int64", "the same, and silent overflow on large positions", positions.numpy),
@@ -73,8 +74,8 @@ def scans(count: int, marks: int) -> list[tuple[str, str, float]]:
             answers.append(np.asarray(answer))
         assert answers[0].any(), "a scan that finds nobody proves nothing"
         assert all(np.array_equal(answers[0], other) for other in answers[1:])
-        spent, events = measure.timed(crowd.idle_marks(marks))
-        venue_loads.check_liquidations(events, 0)
+        spent, events = measure.timed(crowd.run(crowd.idle_marks(marks)))
+        crowds.check_liquidations(events, 0)
         venue.append(spent / marks)
     rows = [(name, less, float(np.median(times[name]))) for name, less, _ in ways]
     rows.append((

@@ -13,14 +13,13 @@ from perpcore.int128 cimport add64, mul_div_ceil, sub64
 from perpcore.orders cimport Answer, Draft, basic_code, check_and_enter
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    account_timer_set, cut_link, find_client, order_account, order_close, order_end, order_reserve,
-    reserved_left,
+    account_timer_set, change_order_usdc, cut_link, find_client, order_account, order_close,
+    order_end, order_reserve, order_usdc, reserved_left,
 )
 from perpcore.sort cimport Ranked, ranked_sort
 from perpcore.state cimport (
-    ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, change_order_usdc,
-    core_commit, core_mark, core_rollback, edit_cold, event, group_of, is_block, order_usdc, touch,
-    unit_event,
+    ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, core_commit, core_mark,
+    core_rollback, edit_cold, event, group_of, is_block, touch, unit_event,
 )
 from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.triggers cimport amend_waiting

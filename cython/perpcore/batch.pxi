@@ -20,11 +20,11 @@ cdef inline void find_orders(const OrderPool* pool, uint64_t count,
                              uint32_t** places) noexcept nogil:
     """Start loading the orders of a block whose places have come."""
     cdef uint64_t i
-    cdef uint32_t head
+    cdef uint32_t slot
     for i in range(count):
-        head = places[i][0]
+        slot = places[i][0] & LINK_SLOT
         # No branch: an id that is not live asks for the first order.
-        prefetch(&pool.orders[head - (head != 0)])
+        prefetch(&pool.orders[slot - (slot != 0)])
 
 
 cdef inline bint wide(const Matcher* m) noexcept nogil:

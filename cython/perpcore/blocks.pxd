@@ -14,16 +14,15 @@ from perpcore.margin cimport rate_ceil
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, mark_code
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport order_reserve, reserved_left
+from perpcore.reserves cimport change_order_usdc, order_reserve, order_usdc, reserved_left
 from perpcore.standing cimport (
     Amounts, amounts, convertible, free_money, magnitude, most_usdc_out, notional, removable,
     removable_usdc, transferable,
 )
 from perpcore.state cimport (
-    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, change_order_usdc,
-    core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit,
-    has_room, is_in_kind, leg_of, leg_release, leg_take, main_of, order_usdc, touch, unit_event,
-    unit_release,
+    Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, core_commit, core_mark,
+    core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit, has_room, is_in_kind,
+    leg_of, leg_release, leg_take, main_of, touch, unit_event, unit_release,
 )
 from perpcore.thresholds cimport unfile_leg
 from perpcore.transfers cimport (

@@ -20,6 +20,10 @@ from perpcore.undo cimport UndoLog, undo_on, undo_save
 cdef enum:
     BOOK_BUY = 0
     BOOK_SELL = 1
+    # A link to an order by its id: slot + 1, 0: none. The top bit says that another order has the
+    # same hash; without it, as nearly always, the chain is not touched.
+    LINK_SLOT = 0x7FFFFFFF
+    LINK_SHARED = 0x80000000
 
 # 32 B, two a cache line.
 cdef struct BookOrder:
@@ -40,8 +44,8 @@ cdef struct PoolState:
 cdef struct OrderPool:
     PoolState state
     BookOrder* orders            # the start of the arena
-    uint32_t* heads              # by hash of the id: slot + 1, 0: none; 4 to 8 a slot
-    uint32_t* chain              # by slot: slot + 1 of the next order with the same hash, 0: none
+    uint32_t* heads              # by hash of the id: a link, 4 to 8 a slot
+    uint32_t* chain              # by slot: the link to the next order with the same hash, if any
     uint64_t arena_bytes
     int id_shift                 # 64 - log2(lines of 16 heads)
     uint32_t capacity            # slots
@@ -104,9 +108,11 @@ cdef inline uint32_t pool_find_at(
         const OrderPool* pool, const uint32_t* place, uint64_t order_id) noexcept nogil:
     """pool_find, when the id's place is known already."""
     # 0 becomes NONE; a slot is below NONE.
-    cdef uint32_t slot = place[0] - 1
+    cdef uint32_t link = place[0]
+    cdef uint32_t slot = (link & LINK_SLOT) - 1
     while slot != NONE and pool.orders[slot].order_id != order_id:
-        slot = pool.chain[slot] - 1
+        link = pool.chain[slot] if link & LINK_SHARED else 0
+        slot = (link & LINK_SLOT) - 1
     return slot
 
 
@@ -144,8 +150,11 @@ cdef inline uint32_t pool_take_at(
         pool.state.fresh += 1
     pool.state.live_count += 1
     pool.orders[slot].order_id = order_id
-    pool.chain[slot] = place[0]
-    place[0] = slot + 1
+    if rarely(place[0] != 0):
+        pool.chain[slot] = place[0]
+        place[0] = (slot + 1) | LINK_SHARED
+    else:
+        place[0] = slot + 1
     return slot
 
 
@@ -160,13 +169,13 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
 cdef inline void pool_release_from(
         OrderPool* pool, uint32_t* place, uint32_t slot, UndoLog* undo) noexcept nogil:
     """pool_release, when the id's place is known already."""
-    while rarely(place[0] != slot + 1):
+    while rarely(place[0] & LINK_SLOT != slot + 1):
         # A slot that is not registered would be released twice.
-        CHECK(place[0] != 0)
-        place = &pool.chain[place[0] - 1]
+        CHECK(place[0] & LINK_SHARED)
+        place = &pool.chain[(place[0] & LINK_SLOT) - 1]
     if undo_on(undo):
         pool_save(pool, slot, place, undo)
-    place[0] = pool.chain[slot]
+    place[0] = pool.chain[slot] if rarely(place[0] & LINK_SHARED) else 0
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
     pool.state.live_count -= 1

@@ -10,7 +10,7 @@ from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
 from perpcore.pricemap cimport pricemap_find
 from perpcore.records cimport NONE
 from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
-from perpcore.standing cimport compare_initial, meets_maintenance
+from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit,
     has_reserved_orders, is_block, is_in_kind, next_unit,
@@ -199,7 +199,8 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
-                if not (initial and no_mark_is_safe(&e.markets[leg.contract], leg)
+                if not (initial and no_mark_is_safe(&e.markets[leg.contract], leg,
+                                                    magnitude(leg.qty_lots))
                         and mark == unsafe_mark(&e.markets[leg.contract], leg)):
                     return KEY_WRONG
         if i == only:

@@ -22,24 +22,25 @@ from perpcore.memory cimport prefetch
 from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
 from perpcore.posting cimport (
     credit_fees, move_inventory, move_position, post_cash, post_fund, post_inventory,
-    post_order_cash,
+    post_order_cash, write_cash, write_position,
 )
 from perpcore.posting cimport USD_LEDGER
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
-    order_end, order_filled, order_out_of_book, order_rate, order_slice, reserved_left, spend_lots,
-    usdc_slice,
+    change_order_usdc, order_end, order_filled, order_out_of_book, order_rate, order_slice,
+    reserved_left, spend_lots, usdc_slice,
 )
 from perpcore.standing cimport (
     Probe, convertible, magnitude, meets_maintenance, paying_equity, releasable,
 )
 from perpcore.state cimport (
-    Core, Leg, LegOrders, Market, OrderCold, Unit, change_order_usdc, core_commit, edit_cold,
-    edit_group, edit_live,
+    Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
     edit_order, edit_unit, event, is_block, prefetch_order, touch, unit_event, watch,
 )
+from perpcore.thresholds cimport serves_after
 from perpcore.transfers cimport (
-    return_everything, return_order_cash, return_position_cash, return_usdc, spend_order_usdc,
+    bring_back, return_everything, return_order_cash, return_position_cash, return_usdc,
+    spend_order_usdc,
 )
 
 cdef enum TakerKind:
@@ -76,6 +77,7 @@ cdef struct Money:
     int64_t released_opening_units
     int64_t free_lots            # lots without a reserve that the fill uses
     bint closing
+    bint serves                  # the unit's key serves after it: nothing to test, nothing to file
 
 
 # ---- one side of a fill -------------------------------------------------------------------------
@@ -166,11 +168,10 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     return smaller(money.slice_units, asked)
 
 
-cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
-                             const Money* money) noexcept nogil:
+cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, Money* money) noexcept nogil:
     """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one equity < 0; else 0."""
-    cdef OrderCold* o = &e.cold[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef uint32_t i = e.cold[slot].leg
+    cdef Leg* leg = &e.legs[i]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Probe probe
     probe.contract = leg.contract
@@ -179,13 +180,19 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots,
     if money.closing:
         probe.cost_units = sub64(leg.cost_units, money.released_units)
         probe.cash_delta_units = sub64(money.pnl_units, money.fee_units)
-        return 0 if paying_equity(e, leg.unit, &probe) >= 0 else BEYOND_BANKRUPTCY
+        money.serves = serves_after(e, i, &probe)
+        if money.serves or paying_equity(e, leg.unit, &probe) >= 0:
+            return 0
+        return BEYOND_BANKRUPTCY
     probe.cost_units = add64(leg.cost_units, signed_lots(side, 1) * money.notional_units)
     probe.cash_delta_units = -money.fee_units
     if is_block(&e.units[leg.unit]):
         probe.cash_delta_units = sub64(money.kept_units, money.fee_units)
         probe.usdc_delta_units = money.usdc_units
-    return 0 if meets_maintenance(e, leg.unit, &probe) else IMMEDIATE_LIQUIDATION
+    money.serves = serves_after(e, i, &probe)
+    if money.serves or meets_maintenance(e, leg.unit, &probe):
+        return 0
+    return IMMEDIATE_LIQUIDATION
 
 
 cdef inline void fill_event(Core* e, Event* ev, uint8_t flags, int side, int64_t lots,
@@ -222,7 +229,8 @@ cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price
     ev.order_id = e.pool.orders[slot].order_id
     fill_event(e, ev, FILL_TAKER if is_taker else FILL_MAKER, side, lots, price_ticks,
                money.notional_units)
-    touch(e, leg.unit)
+    if not money.serves:
+        touch(e, leg.unit)
     if money.closing:
         clear_closing(e, slot, lots, money, is_taker)
     else:
@@ -240,16 +248,16 @@ cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
     cdef int64_t cost = signed_lots(side, 1) * money.notional_units
     cdef bint was_flat = e.legs[i].qty_lots == 0, isolated = is_block(&e.units[u])
     use_lots(e, slot, lots, money)
-    move_position(e, i, signed_lots(side, lots), cost, cost)
+    write_position(e, i, signed_lots(side, lots), cost, cost)
     if isolated:
         post_order_cash(e, u, -money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
-        post_cash(e, u, money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
+        write_cash(e, u, money.slice_units, R_ISOLATED_TRANSFER, contract, order_id)
         if money.usdc_units:
             spend_order_usdc(e, u, money.usdc_units, contract, order_id)
-    post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
+    write_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
     credit_fees(e, money.fee_units)
     if isolated:
-        return_position_cash(e, u, sub64(money.slice_units, money.kept_units), contract, order_id)
+        bring_back(e, u, sub64(money.slice_units, money.kept_units), contract, order_id)
         if was_flat:
             edit_unit(e, u).state = OPEN
             unit_event(e, BLOCK_OPEN, u, contract)
@@ -265,14 +273,14 @@ cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money
     cdef int64_t cash_before = e.units[u].cash_units, held = magnitude(e.legs[i].qty_lots), asked
     cdef bint isolated = is_block(&e.units[u])
     use_lots(e, slot, lots, money)
-    move_position(e, i, signed_lots(side, lots), -money.released_units,
-                  -money.released_opening_units)
+    write_position(e, i, signed_lots(side, lots), -money.released_units,
+                   -money.released_opening_units)
     if isolated:
         return_order_cash(e, u, money.slice_units, contract, order_id)
         if money.usdc_units:
             return_usdc(e, u, BLOCK_ORDER_USDC, money.usdc_units, contract, order_id)
-    post_cash(e, u, money.pnl_units, R_REALIZED_PNL, contract, order_id)
-    post_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
+    write_cash(e, u, money.pnl_units, R_REALIZED_PNL, contract, order_id)
+    write_cash(e, u, -money.fee_units, R_TRADE_FEE, contract, order_id)
     credit_fees(e, money.fee_units)
     if e.legs[i].qty_lots == 0:
         if isolated:

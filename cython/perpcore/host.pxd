@@ -18,7 +18,7 @@ from perpcore.policies cimport policies_fit
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
     MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
-    prefetch_account, prefetch_order, write_events_to,
+    prefetch_order, write_events_to,
 )
 
 cdef extern from "perpcore/owner.hpp" nogil:
@@ -139,9 +139,10 @@ cdef inline bint all_delivered(const Host* host) noexcept nogil:
 cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noexcept nogil:
     """Start loading what the commands after the first of `left` will read.
 
-    A record is found through the one before it (account, unit, leg, its orders), so each command
-    is visited several times: every visit follows what the last one has brought. A hint changes
-    nothing; what it reads was true a moment ago, and every index read is within its arena.
+    A record is found through the one before it (account, unit, leg, its orders; or id, order, leg,
+    unit), so each command is visited several times: every visit follows what the last one has
+    brought. A hint changes nothing; what it reads was true a moment ago, and every index read is
+    within its arena.
     """
     if left > AHEAD_RECORD:
         prefetch(&commands[AHEAD_RECORD])
@@ -156,46 +157,75 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
         ahead_orders(e, &commands[AHEAD_ORDERS])
 
 
+cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
+    """The slot at the place of the id that a command names; it may be another id's, or NONE."""
+    return pool_place(&e.pool, c.order_id)[0] - 1
+
+
 cdef inline void ahead_account(Core* e, const Command* c) noexcept nogil:
     if c.account < e.h.account_count:
-        prefetch_account(e, c.account)
+        prefetch(&e.accounts[c.account])
     if c.order_id:
         pool_prefetch_id(&e.pool, c.order_id)
 
 
 cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
+    """The order that is named; the account's units that a new order may be for."""
     cdef uint32_t slot
-    if c.account < e.h.account_count:
-        prefetch(&e.units[e.accounts[c.account].unit])
     if c.order_id:
-        slot = pool_place(&e.pool, c.order_id)[0] - 1
+        slot = ahead_slot(e, c)
         if slot != NONE:
             prefetch_order(e, slot)
+    if c.account < e.h.account_count:
+        prefetch(&e.units[e.accounts[c.account].unit])
+        slot = e.accounts[c.account].first_block
+        if c.isolation_id and slot != NONE:
+            prefetch(&e.units[slot])
 
 
 cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
     cdef uint32_t i
-    if c.account < e.h.account_count:
+    if c.order_id:
+        i = ahead_slot(e, c)
+        if i != NONE:
+            prefetch(&e.legs[e.pool.orders[i].owner])
+            ahead_neighbor(e, e.pool.orders[i].prev)
+            ahead_neighbor(e, e.pool.orders[i].next)
+            ahead_linked(e, e.cold[i].prev_order)
+            ahead_linked(e, e.cold[i].next_order)
+    elif c.account < e.h.account_count:
         i = e.units[e.accounts[c.account].unit].first_leg
         if i != NONE:
             prefetch(&e.legs[i])
+        i = e.accounts[c.account].first_block
+        if c.isolation_id and i != NONE and e.units[i].first_leg != NONE:
+            prefetch(&e.legs[e.units[i].first_leg])
 
 
 cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
-    """The totals of the account's orders; of a cancelled order, its neighbors in both chains."""
-    cdef uint32_t i, slot
-    if c.account < e.h.account_count:
-        i = e.units[e.accounts[c.account].unit].first_leg
-        if i != NONE and e.legs[i].orders != NONE:
-            prefetch(&e.groups[e.legs[i].orders])
-            prefetch(&e.groups[e.legs[i].orders].count)
+    """What the orders of the leg add up to, and the unit of an order that is named."""
+    cdef uint32_t i
     if c.order_id:
-        slot = pool_place(&e.pool, c.order_id)[0] - 1
-        if slot != NONE:
-            ahead_neighbor(e, e.pool.orders[slot].prev)
-            ahead_neighbor(e, e.pool.orders[slot].next)
-            ahead_linked(e, e.cold[slot].prev_order)
-            ahead_linked(e, e.cold[slot].next_order)
+        i = ahead_slot(e, c)
+        if i != NONE:
+            i = e.pool.orders[i].owner
+            ahead_group(e, i)
+            if e.legs[i].unit != NONE:
+                prefetch(&e.units[e.legs[i].unit])
+    elif c.account < e.h.account_count:
+        i = e.units[e.accounts[c.account].unit].first_leg
+        if i != NONE:
+            ahead_group(e, i)
+        i = e.accounts[c.account].first_block
+        if c.isolation_id and i != NONE and e.units[i].first_leg != NONE:
+            ahead_group(e, e.units[i].first_leg)
+
+
+cdef inline void ahead_group(Core* e, uint32_t leg) noexcept nogil:
+    cdef uint32_t g = e.legs[leg].orders
+    if g != NONE:
+        prefetch(&e.groups[g])
+        prefetch(&e.groups[g].count)
 
 
 cdef inline void ahead_neighbor(Core* e, uint32_t slot) noexcept nogil:

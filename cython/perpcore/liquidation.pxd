@@ -39,7 +39,7 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, has_reserved_orders, is_block, prefetch_account, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
 )
 from perpcore.thresholds cimport only_leg, solo_threshold
 from perpcore.transfers cimport convert_all, cover_negative, return_everything
@@ -379,7 +379,7 @@ cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogi
     # It may be gone by now: a block of a main account that was closed out.
     if e.units[u].account == NONE or e.units[u].first_leg == NONE:
         return
-    prefetch_account(e, e.units[u].account)
+    prefetch(&e.accounts[e.units[u].account])
     i = e.units[u].first_leg
     if e.legs[i].chunk != NONE:
         prefetch(&e.chunks[e.legs[i].chunk])

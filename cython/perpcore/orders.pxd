@@ -35,17 +35,16 @@ from perpcore.memory cimport CHECK, rarely
 from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    book_of, client_place, extra_needed, find_client, link_order, open_block, order_end,
-    order_forget, reserve_of, set_client, timer_add,
+    book_of, change_order_usdc, client_place, extra_needed, find_client, link_order, open_block,
+    order_end, order_forget, reserve_of, set_client, timer_add,
 )
 from perpcore.standing cimport (
     Amounts, amounts, compare_initial, free_money, free_units, magnitude,
 )
 from perpcore.state cimport (
-    Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, block_by_id, block_on,
-    change_order_usdc, core_commit, core_mark, core_rollback, edit_account, edit_cold, edit_dormant,
-    edit_order, free_lots, has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders,
-    unit_event,
+    Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, block_by_id, block_on, core_commit,
+    core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order, free_lots,
+    has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders, unit_event,
 )
 from perpcore.transfers cimport cut_usdc, fund_orders, fund_usdc
 

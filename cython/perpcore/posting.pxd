@@ -18,7 +18,7 @@ from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport Event
 from perpcore.state cimport (
     NO_CONTRACT, BlockUsdc, Core, Leg, Live, Unit, edit_account, edit_block_usdc, edit_leg,
-    edit_live, edit_unit, event, is_block, touch, unit_event,
+    edit_live, edit_unit, event, is_block, money_matters, touch, unit_event,
 )
 from perpcore.undo cimport undo_save
 
@@ -39,13 +39,18 @@ cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
     if units == 0:
         return
     write_cash(e, u, units, reason, contract, order_id)
-    touch(e, u)
+    # With more money a unit passes what it passed before, and its key is only too early.
+    if units < 0 or money_matters(&e.units[u]):
+        touch(e, u)
 
 
 cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
                             uint32_t contract, uint64_t order_id) noexcept nogil:
-    """post_cash of an amount that is not 0, where the caller sees to tests and thresholds."""
-    cdef Unit* unit = edit_unit(e, u)
+    """post_cash where the caller sees to tests and thresholds."""
+    cdef Unit* unit
+    if units == 0:
+        return
+    unit = edit_unit(e, u)
     unit.cash_units = add64(unit.cash_units, units)
     if counts_as_session_pnl(reason):
         unit.session_pnl_units = add64(unit.session_pnl_units, units)
@@ -60,7 +65,7 @@ cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
 
 cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
                                  uint32_t contract, uint64_t order_id) noexcept nogil:
-    """Change the money that a block holds for its orders."""
+    """Change the money that a block holds for its orders: no test and no threshold reads it."""
     if units == 0:
         return
     cdef Unit* unit = edit_unit(e, u)
@@ -72,7 +77,6 @@ cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t rea
     ev.order_id = order_id
     ev.amount_units = units
     ev.balance_units = unit.order_cash_units
-    touch(e, u)
 
 
 cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t reason,
@@ -109,7 +113,8 @@ cdef inline void post_block_usdc(Core* e, uint32_t u, uint8_t ledger, int64_t un
     ev.order_id = order_id
     ev.amount_units = units
     ev.balance_units = balance[0]
-    touch(e, u)
+    if ledger == BLOCK_POSITION_USDC:
+        touch(e, u)
 
 
 cdef inline int64_t post_sub_fund(Core* e, uint32_t contract, int64_t units,
@@ -199,6 +204,13 @@ cdef inline void book_withdrawal(Core* e, int currency, int64_t units) noexcept 
 cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost_units,
                                int64_t opening_cost_units) noexcept nogil:
     """Change a leg by signed lots and signed costs (U4)."""
+    write_position(e, leg, lots, cost_units, opening_cost_units)
+    touch(e, e.legs[leg].unit)
+
+
+cdef inline void write_position(Core* e, uint32_t leg, int64_t lots, int64_t cost_units,
+                                int64_t opening_cost_units) noexcept nogil:
+    """move_position where the caller sees to tests and thresholds."""
     cdef Leg* held = edit_leg(e, leg)
     cdef Live* live = edit_live(e, held.contract)
     live.position_count -= held.qty_lots != 0
@@ -208,7 +220,6 @@ cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost
     live.position_count += held.qty_lots != 0
     live.qty_sum_lots = add64(live.qty_sum_lots, lots)
     e.h.residual[USD_LEDGER] -= <uint64_t>cost_units
-    touch(e, held.unit)
 
 
 cdef inline void roll_position(Core* e, uint32_t leg, int64_t upnl_units) noexcept nogil:

@@ -13,8 +13,8 @@ from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
     ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegOrders, Market, OrderCold, Timer, Unit,
-    change_order_usdc, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block,
-    leg_take, order_usdc, touch_orders, unit_event, unit_take,
+    edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block, is_in_kind,
+    leg_take, touch_orders, unit_event, unit_take,
 )
 from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.undo cimport undo_save
@@ -66,6 +66,16 @@ cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept n
                  order_reserve(e, slot, o.reserved_used))
     part = add64(part, o.extra_units)                # E goes with the first slice
     return part if part < o.reserve_units else o.reserve_units
+
+
+cdef inline int64_t order_usdc(Core* e, uint32_t slot) noexcept nogil:
+    """What an order holds beside its USD."""
+    return e.order_usdc[slot] if is_in_kind(e) else 0
+
+
+cdef inline void change_order_usdc(Core* e, uint32_t slot, int64_t units) noexcept nogil:
+    undo_save(&e.undo, &e.order_usdc[slot], sizeof(int64_t))
+    e.order_usdc[slot] += units
 
 
 cdef inline int64_t usdc_slice(Core* e, uint32_t slot, int64_t lots) noexcept nogil:

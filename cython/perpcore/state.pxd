@@ -124,6 +124,7 @@ cdef struct Dormant:
     uint8_t reference            # codes.Scope TRIGGER_*
     uint8_t _pad
 
+# 64 B: one line.
 cdef struct Account:
     int64_t usdc_units
     uint64_t profile
@@ -134,7 +135,7 @@ cdef struct Account:
     uint32_t block_count
     int64_t cancel_after_ns      # when all its orders end, 0: never (O6)
     uint32_t timer               # place in the timer heap, NONE: none
-    uint32_t _pad
+    uint32_t _pad[3]
 
 # 64 B: ids of legs filed under one tick.
 cdef struct Chunk:
@@ -395,16 +396,6 @@ cdef inline BlockUsdc* edit_block_usdc(Core* e, uint32_t u) noexcept nogil:
     return &e.block_usdc[u]
 
 
-cdef inline int64_t order_usdc(Core* e, uint32_t slot) noexcept nogil:
-    """What an order holds beside its USD."""
-    return e.order_usdc[slot] if is_in_kind(e) else 0
-
-
-cdef inline void change_order_usdc(Core* e, uint32_t slot, int64_t units) noexcept nogil:
-    undo_save(&e.undo, &e.order_usdc[slot], sizeof(int64_t))
-    e.order_usdc[slot] += units
-
-
 cdef inline int64_t unit_usdc(Core* e, uint32_t u) noexcept nogil:
     """USDC that counts as a unit's collateral: main's, or that of a block's position."""
     cdef Unit* unit = &e.units[u]
@@ -514,12 +505,6 @@ cdef inline void watch(Core* e, uint32_t contract) noexcept nogil:
     e.h.watched |= <uint64_t>1 << contract
 
 
-cdef inline void prefetch_account(Core* e, uint32_t account) noexcept nogil:
-    """Start loading an account, which may lie on two lines."""
-    prefetch(&e.accounts[account])
-    prefetch(&e.accounts[account].block_count)
-
-
 cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
     """Start loading all that is kept of an order."""
     prefetch(&e.pool.orders[slot])
@@ -554,6 +539,14 @@ cdef inline bint orders_matter(Core* e, uint32_t u) noexcept nogil:
         leg = &e.legs[unit.first_leg]
         return leg.qty_lots == 0 and leg.orders == NONE
     return (unit.flags & IN_MARGIN_CALL) != 0
+
+
+cdef inline bint money_matters(const Unit* unit) noexcept nogil:
+    """Whether a round has something to do for a unit that only got money.
+
+    Its margin call may end, or USD below 0 may still have to be covered.
+    """
+    return (unit.flags & IN_MARGIN_CALL) != 0 or unit.cash_units < 0
 
 
 cdef inline void touch_orders(Core* e, uint32_t u) noexcept nogil:

@@ -25,13 +25,12 @@ from perpcore.pricemap cimport (
 )
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
-    compare_initial, counted_usdc, equity, half_haircut, magnitude, may_hold_usdc,
-    meets_maintenance, notional,
-    required_haircut, sum_maintenance,
+    Probe, compare_initial, counted_usdc, equity, half_haircut, magnitude, may_hold_usdc,
+    meets_maintenance, notional, required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
     CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg,
-    edit_unit, has_reserved_orders, is_block, smudge, touch, unit_usdc,
+    edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -156,7 +155,8 @@ cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
     return sub64(cash, half_haircut(e, u))
 
 
-cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg) noexcept nogil:
+cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg,
+                                 int64_t lots) noexcept nogil:
     """No mark can be told before which there is no margin call: every mark is looked at.
 
     Initial margin jumps where a bracket ends; a long whose margin rate and fee reserve reach 1
@@ -165,7 +165,7 @@ cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg) noexcept nogil
     cdef Rate a
     if m.terms.rates.has_brackets:
         return True
-    a = call_rate(&m.terms, magnitude(leg.qty_lots), 0, leg.leverage)
+    a = call_rate(&m.terms, lots, 0, leg.leverage)
     return leg.qty_lots > 0 and a.num >= a.den
 
 
@@ -181,7 +181,7 @@ cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial
     cdef int64_t cash = solo_cash(e, u, initial)
     if not initial:
         return maintenance_threshold(&m.terms, cash, leg.qty_lots, leg.cost_units)
-    if no_mark_is_safe(m, leg):
+    if no_mark_is_safe(m, leg, magnitude(leg.qty_lots)):
         return unsafe_mark(m, leg)
     return liquidation_threshold(
         cash, leg.qty_lots, leg.cost_units, m.terms.v,
@@ -253,7 +253,7 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
         leg = &e.legs[i]
         m = &e.markets[leg.contract]
         if leg.qty_lots:
-            if initial and no_mark_is_safe(m, leg):
+            if initial and no_mark_is_safe(m, leg, magnitude(leg.qty_lots)):
                 refile_leg(e, i, unsafe_mark(m, leg))
                 i = leg.next_leg
                 continue
@@ -273,21 +273,50 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
 
 
 cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
-    """Whether a unit's only leg may stay where it is filed: the mark has not reached its key, and
-    one tick before the key the unit passes its test, so that it does at every mark up to there.
+    """Whether a unit's only leg may stay where it is filed.
 
     A product instead of the divisions of a threshold; most changes of a unit end here.
     """
     cdef Leg* leg = &e.legs[i]
+    return key_holds(e, u, leg, leg.qty_lots, leg.cost_units, 0, initial)
+
+
+cdef inline bint serves_after(Core* e, uint32_t i, const Probe* p) noexcept nogil:
+    """Whether a fill leaves the unit's key in service, and with it nothing to test or to file.
+
+    A key that serves proves that the unit passes at the mark: maintenance (O7, Q1), and the margin
+    call (C4) where it may be called. A call that may end, USD below 0, and USDC, which counts for
+    more than it can pay (A4), are left to the tests themselves.
+    """
+    cdef uint32_t u = e.legs[i].unit
+    cdef Unit* unit = &e.units[u]
+    cdef bint initial = (unit.flags & FILED_FOR_CALL) != 0
+    if (p.qty_lots == 0 or money_matters(unit)
+            or add64(unit.cash_units, p.cash_delta_units) < 0 or only_leg(e, u) != i):
+        return False
+    if unit_usdc(e, u) or p.usdc_delta_units:
+        return False
+    if not is_block(unit) and not initial and has_reserved_orders(e, u):
+        return False
+    return key_holds(e, u, &e.legs[i], p.qty_lots, p.cost_units, p.cash_delta_units, initial)
+
+
+cdef inline bint key_holds(Core* e, uint32_t u, const Leg* leg, int64_t qty_lots,
+                           int64_t cost_units, int64_t cash_delta_units,
+                           bint initial) noexcept nogil:
+    """Whether a unit whose only position is or will be this one may stay where its leg is filed:
+    the mark has not reached the key, and one tick before the key the unit passes its test, so that
+    it does at every mark up to there.
+    """
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t lots = magnitude(leg.qty_lots), before
+    cdef int64_t lots = magnitude(qty_lots), before
     cdef Line line
-    if leg.chunk == NONE or leg.key_side != (leg.qty_lots < 0):
+    if leg.chunk == NONE or leg.key_side != (qty_lots < 0):
         return False
     # Where no mark is safe, passing at one proves nothing of others.
-    if initial and no_mark_is_safe(m, leg):
+    if initial and no_mark_is_safe(m, leg, lots):
         return False
-    if leg.qty_lots > 0:
+    if qty_lots > 0:
         before = m.terms.max_mark_ticks - leg.key + 1
         if before > m.live.mark_ticks:
             return False
@@ -299,8 +328,9 @@ cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexc
         line = Line(call_rate(&m.terms, lots, 0, leg.leverage), 0)
     else:
         line = trigger_line(&m.terms, lots, mul64(lots, mul64(m.terms.v, before)))
-    return not margin_below(add64(solo_cash(e, u, initial), line.cum_units), leg.qty_lots,
-                            leg.cost_units, before, m.terms.v, line.rate)
+    return not margin_below(
+        add64(add64(solo_cash(e, u, initial), cash_delta_units), line.cum_units), qty_lots,
+        cost_units, before, m.terms.v, line.rate)
 
 
 cdef inline int64_t with_slack(const Market* m, const Leg* leg, int64_t threshold) noexcept nogil:
@@ -346,7 +376,10 @@ cdef inline Filing plan_unit(Core* e, uint32_t u) noexcept nogil:
     A unit with several positions is filed at once, and legs without one leave the index.
     """
     cdef uint32_t i = only_leg(e, u), j
-    cdef bint initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
+    cdef bint initial
+    if e.units[u].first_leg == NONE:
+        return Filing(NONE, 0, 0)
+    initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
         file_box(e, u, initial)

@@ -9,11 +9,12 @@ from perpcore.int128 cimport add64, i128_ceil_div, i128_mul, i128_mul_u, i128_to
 from perpcore.memory cimport rarely
 from perpcore.posting cimport (
     USD_LEDGER, USDC_LEDGER, post_block_usdc, post_cash, post_conversion, post_order_cash,
-    post_usdc,
+    post_usdc, write_cash,
 )
 from perpcore.standing cimport convertible, lock_units
 from perpcore.state cimport (
-    NO_CONTRACT, Core, Unit, edit_unit, is_block, is_in_kind, main_of, unit_usdc,
+    NO_CONTRACT, Core, Unit, edit_unit, is_block, is_in_kind, main_of, money_matters, smudge, touch,
+    unit_usdc,
 )
 
 
@@ -149,7 +150,12 @@ cdef inline void leave_main(Core* e, uint32_t main, uint32_t block, int64_t unit
     unlocked = sub64(e.units[main].cash_units, lock)
     moved = sub64(units, unlocked if unlocked > 0 else 0)
     move_session(e, main, block, moved if moved < lock else lock)
-    post_cash(e, main, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    write_cash(e, main, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    # No more than what is transferable goes (C2): every test is passed after it as before.
+    if money_matters(&e.units[main]):
+        touch(e, main)
+    else:
+        smudge(e, main)
 
 
 cdef inline void return_session(Core* e, uint32_t block, uint32_t main,
@@ -195,8 +201,17 @@ cdef inline void return_position_cash(Core* e, uint32_t block, int64_t units, ui
     """From the block's position_cash to main."""
     if units <= 0:
         return
+    bring_back(e, block, units, contract, order_id)
+    touch(e, block)
+
+
+cdef inline void bring_back(Core* e, uint32_t block, int64_t units, uint32_t contract,
+                            uint64_t order_id) noexcept nogil:
+    """return_position_cash where the caller sees to the block's tests and threshold."""
+    if units <= 0:
+        return
     return_session(e, block, main_of(e, block), units)
-    post_cash(e, block, -units, R_ISOLATED_TRANSFER, contract, order_id)
+    write_cash(e, block, -units, R_ISOLATED_TRANSFER, contract, order_id)
     post_cash(e, main_of(e, block), units, R_ISOLATED_TRANSFER, contract, order_id)
 
 

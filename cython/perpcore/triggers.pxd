@@ -24,10 +24,10 @@ from perpcore.orders cimport (
     price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired, unit_code,
 )
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport book_of, cut_link, end_one, open_block, order_close
+from perpcore.reserves cimport book_of, cut_link, end_one, open_block, order_close, order_usdc
 from perpcore.state cimport (
     REFERENCES, Core, Dormant, Leg, Market, OrderCold, core_commit, core_mark, core_rollback,
-    has_room, is_block, leg_take, main_of, order_usdc, touch, touch_orders, unit_event,
+    has_room, is_block, leg_take, main_of, touch, touch_orders, unit_event,
 )
 
 

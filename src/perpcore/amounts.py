@@ -120,7 +120,8 @@ def from_units(units: int) -> Decimal:
 
 def trimmed(value: Decimal) -> Decimal:
     """The same number without trailing zeros behind the point."""
-    return Decimal(plain(value))
+    whole = int(value)
+    return Decimal(whole) if whole == value else value.normalize(_EXACT)
 
 
 def quotient(numerator: int, denominator: int, step: Decimal, places: int = 8) -> Decimal:

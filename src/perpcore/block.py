@@ -27,9 +27,9 @@ class Block:
 
     state: "PENDING" (orders only) -> "OPEN" (a position) -> "CLOSED"; "OPEN" goes back to
     "PENDING" when the position ends while orders are left.
-    Read: margin, order_margin, collateral, margin_balance, removable, liquidation_price, bankruptcy_price,
-    position, leverage. Change: add_margin, remove_margin, set_leverage, close, attach_tp_sl,
-    cancel_all_orders.
+    Read: margin, order_margin, collateral, margin_balance, removable, liquidation_price,
+    bankruptcy_price, position, leverage. Change: add_margin, remove_margin, set_leverage, close,
+    attach_tp_sl, cancel_all_orders.
     Each change has a preview; max_leverage and min_leverage are what set_leverage accepts now.
     """
 
@@ -149,7 +149,7 @@ class Block:
 
     @property
     def removable_usdc(self) -> Decimal:
-        """USDC that remove_margin accepts at most: exactly that, one unit more is refused (SPEC I9).
+        """USDC that remove_margin accepts at most; one unit more is refused (SPEC I9).
 
         The most that leaves margin balance - IM and margin + what the rest gives when it is
         converted - MM at 0 or more; 0 where USDC does not stay USDC in a block.
@@ -205,10 +205,10 @@ class Block:
     def remove_margin(
         self, amount: Number, currency: str = "USD", *, timestamp_ns: int | None = None
     ) -> Events:
-        """Move money from the block to main, at most what is removable (SPEC I9). Returns the events.
+        """Move money from the block to main, at most what is removable (SPEC I9).
 
-        USD: `removable`; USDC: `removable_usdc`. Raises Rejected: 321 with what is removable, 613
-        when the block is closed.
+        USD: `removable`; USDC: `removable_usdc`. Returns the events. Raises Rejected: 321 with what
+        is removable, 613 when the block is closed.
         """
         return self._core.send(
             self._transfer(commands.remove_margin, amount, currency, timestamp_ns)

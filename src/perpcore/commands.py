@@ -141,12 +141,14 @@ def _column(name: str, value: Any) -> Any:
         if isinstance(value, int):
             column = np.asarray(value, object)
         else:
-            raise TypeError(f"{name}: whole numbers are needed, not {column.dtype} {value!r}")
+            kind = f"{column.dtype} {value!r}" if column.ndim else f"{value!r}"
+            raise TypeError(f"{name}: whole numbers are needed, not {kind}")
     if column.ndim > 1:
         raise ValueError(f"{name}: one dimension is needed, not the shape {column.shape}")
     low, high = _LIMITS[name]
     if column.size and not (low <= int(column.min()) and int(column.max()) <= high):
-        raise ValueError(f"{name}: {column.min()} to {column.max()} is not within {low} to {high}")
+        values = f"{column.min()} to {column.max()}" if column.ndim else f"{column}"
+        raise ValueError(f"{name}: {values} is not within {low} to {high}")
     return column
 
 
@@ -156,9 +158,10 @@ def build(kind: Ints, *, timestamp_ns: Ints, **values: Any) -> Commands:
     The functions below are the readable way; this one is for kinds of your own tables.
     Raises ValueError when arrays have different lengths or a value does not fit its field.
     """
+    values |= {"kind": kind, "timestamp_ns": timestamp_ns}
+    if all(isinstance(value, int) for value in values.values()):
+        return _one(values)
     columns = {name: _column(name, value) for name, value in values.items()}
-    columns["kind"] = _column("kind", kind)
-    columns["timestamp_ns"] = _column("timestamp_ns", timestamp_ns)
     lengths = {len(column) for column in columns.values() if column.ndim}
     if len(lengths) > 1:
         shown = {name: len(column) for name, column in columns.items() if column.ndim}
@@ -166,6 +169,19 @@ def build(kind: Ints, *, timestamp_ns: Ints, **values: Any) -> Commands:
     block = np.zeros(lengths.pop() if lengths else 1, COMMAND)
     for name, column in columns.items():
         block[name] = column
+    return block
+
+
+def _one(values: dict[str, int]) -> Commands:
+    """(1,) COMMAND of Python's own whole numbers, written in one go."""
+    row = dict.fromkeys(_LIMITS, 0)
+    for name, value in values.items():
+        low, high = _LIMITS[name]
+        if not low <= value <= high:
+            raise ValueError(f"{name}: {value} is not within {low} to {high}")
+        row[name] = value
+    block = np.zeros(1, COMMAND)
+    block[0] = tuple(row.values())
     return block
 
 
@@ -360,8 +376,11 @@ def close_position(
     qty_lots 0: the whole position. isolation_id 0: the cross position. `release_margin` moves the
     closed part's share of the block's cash to main too (SPEC I10).
     """
-    prices = np.asarray(price_ticks)
-    types = np.where(prices > 0, int(OrderType.LIMIT), int(OrderType.MARKET))
+    types: Ints
+    if isinstance(price_ticks, int):
+        types = int(OrderType.LIMIT if price_ticks > 0 else OrderType.MARKET)
+    else:
+        types = np.where(np.asarray(price_ticks) > 0, OrderType.LIMIT, OrderType.MARKET)
     return build(
         Kind.CLOSE_POSITION, timestamp_ns=timestamp_ns, account=account, contract=contract,
         isolation_id=isolation_id, price_ticks=price_ticks, qty_lots=qty_lots, order_type=types,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from perpcore.amounts import NotOnGrid, from_units, plain
-from perpcore.codes import Code, Currency, Kind, OrderType, Side
+from perpcore.amounts import NotOnGrid, from_units, plain, to_decimal
+from perpcore.codes import Code, Currency, ExecFlag, Kind, OrderType, Side
 from perpcore.contracts import Contract
 
 
@@ -200,6 +200,8 @@ def _leverage(c: Context) -> str:
     if c.contract is None:
         return f"leverage {c['leverage']} is not allowed: give 1 or more"
     most = c.contract.max_leverage
+    if c["kind"] == Kind.NEW_ORDER and not c["leverage"]:
+        return f"a new block needs its leverage: give leverage, a whole number from 1 to {most}"
     if not 1 <= c["leverage"] <= most:
         return (
             f"leverage {c['leverage']} is not from 1 to {most}, the largest of {c.symbol}: give a "
@@ -287,6 +289,88 @@ def _quantity(c: Context) -> str:
     return f"quantity {c.size} of {c.symbol} is not above 0: nearest valid size {c.nearest_size}"
 
 
+def _amount(c: Context) -> str | None:
+    amount = plain(from_units(c["amount_units"]))
+    if c["amount_units"] <= 0:
+        return f"the amount of {c.where} is {amount}: amounts are above 0"
+    if c["kind"] in (Kind.DEPOSIT, Kind.FUND_TOP_UP):
+        return f"{amount} more is beyond what the venue can count: {c.where} must be smaller"
+    return None
+
+
+def _marked(c: Context) -> str | None:
+    if c.contract is None or c["currency"]:
+        return "an index of USDC is from 0.000001 to 10 USD: give one in that range"
+    grid, row = c.contract.grid, c.contract.row
+    most = int(row["max_price_ticks"]) * grid.marks_per_tick
+    if 1 <= c["mark_ticks"] <= most:
+        return None
+    return (
+        f"{plain(grid.mark(c['mark_ticks']))} USD is outside {c.symbol}'s marks: give "
+        f"{plain(grid.mark(1))} to {plain(grid.mark(most))}"
+    )
+
+
+def _rate(c: Context) -> str | None:
+    if c.contract is None or abs(c["rate_e9"]) <= int(c.contract.row["funding_cap_e9"]):
+        return None
+    rate, cap = Decimal(c["rate_e9"]).scaleb(-9), to_decimal(c.contract.funding_cap, "funding_cap")
+    return (
+        f"a rate of {plain(rate)} is beyond {c.symbol}'s largest of one interval: give at most "
+        f"{plain(cap)}, of either sign"
+    )
+
+
+def _silence(c: Context) -> str | None:
+    return (
+        f"expiry_ns {c['expiry_ns']} is not after now ({c['timestamp_ns']}): give a later time, or "
+        "None to switch it off"
+    )
+
+
+def _isolated_fields(c: Context) -> str | None:
+    given = [
+        f"{word} {c[name]}"
+        for name, word in (("leverage", "leverage"), ("isolation_id", "isolation_id"))
+        if c[name]
+    ]
+    margin = c["isolated_margin_units"]
+    if margin:
+        given.append(f"isolated_margin_amount {plain(from_units(margin))}")
+    if given and not c["exec_flags"] & ExecFlag.ISOLATED_MARGIN:
+        return (
+            f"{', '.join(given)}: only an order with exec_inst ISOLATED_MARGIN takes it; add that, "
+            "or leave it out (Account.set_leverage is main's leverage)"
+        )
+    if margin and c["trigger_price_ticks"]:
+        return (
+            "an order that waits for its trigger takes no isolated_margin_amount: leave it out, it "
+            "reserves what it needs when it fires"
+        )
+    return f"isolated_margin_amount {from_units(margin)} is not above 0" if margin < 0 else None
+
+
+#: What 40001 most likely means, by the kind of the command; None: something else.
+_ARGUMENTS: dict[int, Callable[[Context], str | None]] = {
+    **dict.fromkeys(
+        (Kind.DEPOSIT, Kind.WITHDRAW, Kind.ADD_MARGIN, Kind.REMOVE_MARGIN, Kind.FUND_TOP_UP),
+        _amount,
+    ),
+    **dict.fromkeys((Kind.MARK, Kind.INDEX), _marked),
+    Kind.FUNDING: _rate,
+    Kind.CANCEL_ALL_AFTER: _silence,
+    Kind.NEW_ORDER: _isolated_fields,
+}
+
+
+def _argument(c: Context) -> str:
+    likely = _ARGUMENTS.get(c["kind"])
+    return (likely and likely(c)) or (
+        f"{c.where} has a value out of range, or one in a field that it does not use: amounts "
+        "are above 0, unused fields 0"
+    )
+
+
 SENTENCES: dict[Code, Sentence] = {
     _C.UNKNOWN_COMMAND: lambda c: f"{c['kind']} is no kind of command: use perpcore.commands",
     _C.NOT_ADMINISTRATION: lambda c: (
@@ -297,10 +381,7 @@ SENTENCES: dict[Code, Sentence] = {
         f"timestamp_ns {c['timestamp_ns']} is before the venue's time: give it or later "
         "(Venue.time_ns)"
     ),
-    _C.INVALID_ARGUMENT: lambda c: (
-        f"{c.where} has a value out of range, or one in a field that it does not use: amounts "
-        "are above 0, unused fields 0"
-    ),
+    _C.INVALID_ARGUMENT: _argument,
     _C.INVALID_ACCOUNT: lambda c: (
         f"account {c['account']} does not exist: open it (Venue.account); numbers follow each other"
     ),

@@ -354,16 +354,20 @@ class _Row(NamedTuple):
 
 
 _ROW = Struct("<QIHHIBBBBQqqqq")
-_KIND, _ORDER = _Row._fields.index("kind"), _Row._fields.index("order_id")
+_ORDER = _Row._fields.index("order_id")
+_KIND_BYTE = Struct("<QIHHI").size  # What stands before it.
 
 
 def opening(told: bytes, amended: int) -> _Row:
     """The event that accepts an order, or amends the one of that number."""
-    kind = EventKind.AMENDED if amended else EventKind.ACCEPTED
-    return next(
-        _Row(*row) for row in _ROW.iter_unpack(told)
-        if row[_KIND] == kind and amended in (0, row[_ORDER])
-    )
+    kind = int(EventKind.AMENDED if amended else EventKind.ACCEPTED)
+    kinds = told[_KIND_BYTE :: _ROW.size]
+    place = kinds.index(kind)
+    while True:
+        row = _Row(*_ROW.unpack_from(told, place * _ROW.size))
+        if amended in (0, row.order_id):
+            return row
+        place = kinds.index(kind, place + 1)
 
 
 def read_order(

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpcore.amounts import NotOnGrid, from_steps, from_units, plain, to_steps, to_units
+from perpcore.amounts import (
+    NotOnGrid,
+    from_steps,
+    from_units,
+    plain,
+    to_steps,
+    to_units,
+    trimmed,
+)
 
 TICK = Decimal("0.1")
 
@@ -105,3 +113,11 @@ def test_money_is_shown_without_idle_zeros() -> None:
     assert str(from_units(6_000_000_000_000)) == "60000"
     assert plain(from_units(-1)) == "-0.00000001"
     assert str(from_units(0)) == "0"
+
+
+@given(st.integers(-(10**40), 10**40), st.integers(-12, 6))
+def test_a_trimmed_number_is_the_same_number_in_its_fewest_digits(digits: int, power: int) -> None:
+    value = from_steps(digits, Decimal(1).scaleb(power))
+    shown = trimmed(value)
+    assert shown == value
+    assert shown.as_tuple() == Decimal(plain(value)).as_tuple()

@@ -18,61 +18,112 @@ TINY = {**os.environ, "PERPCORE_BENCH_SCALE": "0.001"}
 if not BENCHMARKS.is_dir():
     pytest.skip("the benchmarks are not here: an installed package", allow_module_level=True)
 
-#: What has to be measured, and how many operations of which kind one of its numbers is about.
-CASES = {
-    "test_book_batch_in_the_standard_mix": "command",
-    "test_book_one_call_an_order_in_the_standard_mix": "command",
-    "test_book_batch_in_a_cancel_storm": "command",
-    "test_book_batch_where_a_walk_over_empty_levels_dies[jumping]": "command",
-    "test_book_batch_where_a_walk_over_empty_levels_dies[sparse]": "command",
-    **{
-        f"test_venue_batch_in_the_standard_mix[{accounts}-{mix}]": "command"
-        for accounts in ("1k", "20k", "1M")
-        for mix in ("half isolated", "cross")
-    },
-    "test_mark_that_crosses_no_block": "mark",
-    "test_mark_that_crosses_one_block": "mark",
-    "test_mark_that_crosses_ten_thousand_blocks": "liquidation",
-    "test_session_settlement": "unit",
-}
-
-
-def run(*arguments: str, timeout: int = 120) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, out: Path | None = None) -> subprocess.CompletedProcess[str]:
+    env = TINY | ({"PERPCORE_BENCH_OUT": str(out)} if out else {})
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=TINY, capture_output=True, text=True,
-        timeout=timeout, check=False,
+        [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True,
+        timeout=900, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """(output, benchmarks by name) of a tiny run of both files."""
-    path = tmp_path_factory.mktemp("bench") / "bench.json"
+def out(tmp_path_factory):
+    """The folder after a tiny run of everything that `make bench` runs."""
+    folder = tmp_path_factory.mktemp("bench")
+    cases = sorted(str(path.relative_to(ROOT)) for path in BENCHMARKS.glob("bench_*.py"))
     result = run(
-        "-m", "pytest", "benchmarks/bench_book.py", "benchmarks/bench_venue.py", "-q",
-        "--benchmark-only", "--benchmark-quiet", f"--benchmark-json={path}",
-        "-p", "no:cacheprovider",
+        "-m", "pytest", *cases, "-q", "--benchmark-only", "--benchmark-quiet",
+        f"--benchmark-json={folder / 'bench.json'}", "-p", "no:cacheprovider", out=folder,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    benchmarks = json.loads(path.read_text())["benchmarks"]
-    return result.stdout, {bench["name"]: bench["extra_info"] for bench in benchmarks}
+    (folder / "table.txt").write_text(result.stdout)
+    return folder
 
 
-def test_every_case_is_measured_and_has_its_ratio_and_its_rounds(report):
-    _, found = report
-    assert {name: info["per"] for name, info in found.items()} == CASES
-    for info in found.values():
+@pytest.fixture(scope="module")
+def report(out):
+    """The JSON of that run."""
+    return json.loads((out / "bench.json").read_text())
+
+
+@pytest.fixture
+def targets(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import targets
+
+    return targets
+
+
+def test_every_case_that_is_compared_has_its_rounds(report):
+    compared = [b["extra_info"] for b in report["benchmarks"] if "ratio" in b["extra_info"]]
+    assert len(compared) > 20
+    for info in compared:
         assert info["ratio"] > 0
-        rounds = info["rounds_ns"]
-        assert len(rounds) == 7
-        assert all(len(pair) == 2 and min(pair) > 0 for pair in rounds)
+        assert info["per"]
+        assert len(info["rounds_ns"]) == 7
+        assert all(len(pair) == 2 and min(pair) > 0 for pair in info["rounds_ns"])
 
 
-def test_the_run_ends_with_a_table_of_ratios(report):
-    text, found = report
-    assert "ratio" in text
-    for name in found:
-        assert name.removeprefix("test_").split("[")[0].replace("_", " ") in text
+def test_every_target_has_its_row_and_its_verdict_in_the_table(report, out, targets):
+    rows = {row["case"]: row for row in report["table"]}
+    assert len(rows) == len(report["table"])
+    assert [case for case in targets.TARGETS if case not in rows] == []
+    text = (out / "table.txt").read_text()
+    for case, row in rows.items():
+        assert case in text
+        assert (row["verdict"] in {"PASS", "short"}) == (case in targets.TARGETS)
+    counts = [sum(row["verdict"] == word for row in rows.values()) for word in ("PASS", "short")]
+    assert f"{counts[0]} PASS, {counts[1]} short" in text
+    assert report["compiler"]["flags"]
+
+
+def test_a_target_in_ns_is_so_many_limit_loops_of_sixteen(targets):
+    target = targets.Target(250, "ns")
+    assert target.value == 15.625
+    assert target.is_met(15.625)
+    assert not target.is_met(15.63)
+    assert targets.Target(1.5, "us").value == 93.75
+    assert targets.Target(4, targets.LOOPS).value == 4
+    assert targets.Target(0.95, "x", at_least=True).is_met(0.95)
+    assert not targets.Target(0.95, "x", at_least=True).is_met(0.94)
+
+
+def test_a_row_that_is_behind_its_target_says_so(targets, monkeypatch):
+    monkeypatch.setitem(targets.TARGETS, "some case", targets.Target(160, "ns"))
+    info = {"per": "mark", "ns": 200.0, "limit_ns": 20.0}
+    verdicts = [
+        [row.verdict for row in targets.rows_of("test_some_case", {**info, "ratio": ratio})]
+        for ratio in (10.0, 10.1)
+    ]
+    assert verdicts == [["PASS"], ["short"]]
+
+
+def test_every_side_has_a_latency_histogram_with_all_its_samples(report):
+    from hdrh.histogram import HdrHistogram
+
+    (series,) = [
+        b["extra_info"]["series"] for b in report["benchmarks"] if "series" in b["extra_info"]
+    ]
+    assert [one["name"].split(",")[0] for one in series] == ["limit loop", "book", "venue", "venue"]
+    for one in series:
+        histogram = HdrHistogram.decode(one["hdr_v2"].encode())
+        assert histogram.get_total_count() == one["samples"] > 0
+        assert len(one["rounds_ns"]) == 7
+    limit, book = series[:2]
+    assert limit["samples"] == book["samples"]
+
+
+def test_the_page_shows_cost_against_size_and_latency(report, out):
+    result = run("benchmarks/plots.py", out=out)
+    assert result.returncode == 0, result.stdout + result.stderr
+    page = (out / "plots.html").read_text()
+    for title in ("Cost against size", "mark that crosses nobody", "Latency of one command"):
+        assert title in page
+    curves = [b["extra_info"]["curve"] for b in report["benchmarks"] if "curve" in b["extra_info"]]
+    assert {curve["over"] for curve in curves} == {
+        "orders", "levels", "accounts", "isolated blocks"
+    }  # fmt: skip
+    assert all(point[1] > 0 for curve in curves for point in curve["points"])
 
 
 @pytest.fixture

@@ -214,6 +214,28 @@ def test_calls_of_two_threads_never_mix_and_lose_nothing() -> None:
     assert (one.seq, one.time_ns) == (4_000, 4_000)
 
 
+LIMITS = {
+    name: (int(np.iinfo(field[0]).min), int(np.iinfo(field[0]).max))
+    for name, field in (COMMAND.fields or {}).items()
+}
+
+
+@given(
+    values=st.fixed_dictionaries({name: st.integers(*ends) for name, ends in LIMITS.items()}),
+    name=st.sampled_from(list(LIMITS)),
+)
+def test_a_record_of_numbers_is_the_record_of_arrays_with_one_number(
+    values: dict[str, int], name: str
+) -> None:
+    one = commands.build(**values)
+    assert one.tobytes() == commands.build(**values | {name: np.array([values[name]])}).tobytes()
+    assert one[0].item() == tuple(values[field] for field in COMMAND.names or ())
+    assert one.tobytes() == commands.record(one[0].item()).tobytes()
+    for value in (LIMITS[name][0] - 1, LIMITS[name][1] + 1):
+        with pytest.raises(ValueError, match=f"{name}: .* is not within"):
+            commands.build(**values | {name: value})
+
+
 # create_order and its result -------------------------------------------------------------------
 
 
@@ -231,7 +253,7 @@ def order(ann: pc.Account, **more: Any) -> pc.OrderResult:
     ("options", "error", "words"),
     [
         ({"client_oid": 1.5}, TypeError, "client_order_id: whole numbers are needed"),
-        ({"client_oid": -1}, ValueError, "client_order_id: -1 .* is not within 0 to"),
+        ({"client_oid": -1}, ValueError, "client_order_id: -1 is not within 0 to"),
         ({"client_oid": 2**64}, ValueError, "client_order_id"),
         ({"leverage": 20.0}, TypeError, "leverage: whole numbers are needed"),
         ({"leverage": 2**16}, ValueError, "leverage: .* is not within 0 to 65535"),

@@ -1,0 +1,142 @@
+"""Marks over a million and over ten million isolated blocks, that liquidate nobody or k of them.
+
+Every liquidation goes through the book: the block is closed against makers' orders (1 to 2 fills
+each), fees are taken, its rest goes to the fund, events are written. Makers are 100 main accounts,
+or 10,000 isolated blocks a side with one order each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import crowds
+import measure
+import numpy as np
+import probe
+import pytest
+import venue_loads
+import workloads
+from crowds import Crowd, Stretch
+from measure import Round
+
+RESTING = measure.scaled(workloads.RESTING, 200)
+IDLE = measure.scaled(10_000, 20)
+ISOLATED_MAKERS = measure.scaled(10_000, 30)
+SINGLES, HUNDREDS, MANY = 0, 1, 2
+MANY_ISOLATED = 3
+STRETCHES = [
+    Stretch(measure.scaled(200, 2), 1),
+    Stretch(measure.scaled(20, 2), measure.scaled(100, 10), ticks=20),
+    Stretch(1, measure.scaled(10_000, 20), ticks=workloads.LEVELS_A_SIDE),
+    Stretch(1, measure.scaled(10_000, 20), ticks=workloads.LEVELS_A_SIDE, isolated=True),
+]
+SIZES = {"1M": measure.scaled(1_000_000, 200), "10M": measure.scaled(10_000_000, 400)}
+
+
+def made(size: str) -> Crowd:
+    return Crowd(
+        SIZES[size], STRETCHES, measure.ROUNDS + 1, resting=RESTING,
+        isolated_makers=ISOLATED_MAKERS, make=probe.engine().Engine,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def million():
+    return made("1M")
+
+
+@pytest.fixture(scope="module")
+def ten_million():
+    return made("10M")
+
+
+@pytest.fixture(params=SIZES)
+def crowd(request):
+    return request.getfixturevalue({"1M": "million", "10M": "ten_million"}[request.param])
+
+
+@pytest.fixture(scope="module")
+def thousand():
+    return Crowd(measure.scaled(1_000, 100), [], resting=200)
+
+
+def no_liquidations(events: Any, _: Any) -> None:
+    crowds.check_liquidations(events, 0)
+
+
+def alone(crowd, marks):
+    """Every mark as a call of its own: (events, figures), its p99 and the worst in microseconds."""
+    ticks, fills = np.ones(len(marks), np.uint64), np.ones(len(marks), np.uint32)
+    used = probe.engine().timed_calls(
+        crowd.engine, marks, crowd.events, ticks, fills, venue_loads.ADMIN
+    )
+    us = probe.clock().ns(ticks) / 1_000
+    return crowd.events[:used], {
+        "p99 tick": {"value": float(np.percentile(us, 99)), "unit": "us"},
+        "worst tick": {"value": float(us.max()), "unit": "us"},
+    }  # fmt: skip
+
+
+def test_mark_that_crosses_nobody(benchmark, yardstick, crowd):
+    """Many marks in one call, up and down between the nearest thresholds."""
+
+    def prepare():
+        return Round(
+            crowd.run(crowd.idle_marks(IDLE)), IDLE, yardstick.prepare(), yardstick.stretch,
+            no_liquidations,
+        )  # fmt: skip
+
+    measure.compare(benchmark, prepare, "mark", blocks=crowd.blocks)
+    events, figures = alone(crowd, crowd.idle_marks(IDLE))
+    no_liquidations(events, None)
+    benchmark.extra_info["figures"] = figures
+    venue_loads.check(crowd.engine)
+
+
+def test_mark_that_crosses_nobody_10M_to_1k_blocks(benchmark, ten_million, thousand):
+    """How flat it is: the same marks over ten million blocks and over a thousand."""
+
+    def prepare():
+        def check(ours, others):
+            no_liquidations(ours, None)
+            no_liquidations(others, None)
+
+        return Round(
+            ten_million.run(ten_million.idle_marks(IDLE)), IDLE,
+            thousand.run(thousand.idle_marks(IDLE)), IDLE, check,
+        )  # fmt: skip
+
+    measure.compare(benchmark, prepare, "mark", beside="1k blocks", blocks=ten_million.blocks)
+
+
+def liquidations(benchmark, yardstick, crowd, stretch):
+    """Time one lap of a stretch a round, as one call; one operation is a liquidation."""
+    count = STRETCHES[stretch].marks * STRETCHES[stretch].crossed
+
+    def prepare():
+        return Round(
+            crowd.run(crowd.next_lap(stretch)), count, yardstick.prepare(), yardstick.stretch,
+            lambda events, _: crowds.check_liquidations(events, count),
+        )  # fmt: skip
+
+    measure.compare(benchmark, prepare, "liquidation", blocks=crowd.blocks, crossed=count)
+    events, figures = alone(crowd, crowd.next_lap(stretch))
+    crowds.check_liquidations(events, count)
+    benchmark.extra_info["figures"] = {"worst tick": figures["worst tick"]}
+    venue_loads.check(crowd.engine)
+
+
+def test_mark_that_liquidates_1(benchmark, yardstick, crowd):
+    liquidations(benchmark, yardstick, crowd, SINGLES)
+
+
+def test_mark_that_liquidates_100(benchmark, yardstick, crowd):
+    liquidations(benchmark, yardstick, crowd, HUNDREDS)
+
+
+def test_mark_that_liquidates_10k_with_100_makers(benchmark, yardstick, crowd):
+    liquidations(benchmark, yardstick, crowd, MANY)
+
+
+def test_mark_that_liquidates_10k_with_10k_isolated_makers(benchmark, yardstick, crowd):
+    liquidations(benchmark, yardstick, crowd, MANY_ISOLATED)
