@@ -19,8 +19,13 @@ import workloads
 from crowds import Crowd, Stretch
 from measure import Round
 
+from perpcore.codes import Kind
+
 RESTING = measure.scaled(workloads.RESTING, 200)
 IDLE = measure.scaled(10_000, 20)
+REKEYED = measure.scaled(100_000, 50)
+#: Money units that bring the threshold of every block nearer, that of the largest by 3 mark ticks.
+NEARER = 3 * crowds.MAX_LOTS * venue_loads.VALUE
 ISOLATED_MAKERS = measure.scaled(10_000, 30)
 SINGLES, HUNDREDS, MANY = 0, 1, 2
 MANY_ISOLATED = 3
@@ -107,6 +112,85 @@ def test_mark_that_crosses_nobody_10M_to_1k_blocks(benchmark, ten_million, thous
         )  # fmt: skip
 
     measure.compare(benchmark, prepare, "mark", beside="1k blocks", blocks=ten_million.blocks)
+
+
+def test_mark_as_one_python_call(benchmark, yardstick, million):
+    """`Engine.call` in a loop that makes the fields, its code read; nobody is crossed."""
+    call, kind = million.engine.call, int(Kind.MARK)
+
+    def prepare():
+        marks = million.idle_marks(IDLE)["mark_ticks"].tolist()
+
+        def run():
+            refused = 0
+            for mark in marks:
+                fields = (None, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, mark)
+                code, _ = call(fields, venue_loads.ADMIN)
+                refused += code
+            return refused
+
+        def check(refused, _):
+            assert refused == 0
+
+        return Round(run, IDLE, yardstick.prepare(), yardstick.stretch, check)
+
+    measure.compare(benchmark, prepare, "call", blocks=million.blocks)
+    venue_loads.check(million.engine)
+
+
+def some_blocks(crowd, count):
+    """(count,) accounts whose short block no mark has crossed, in no order."""
+    places = np.random.default_rng(count).permutation(crowd.longs)[:count]
+    return (2 * places + 1).astype(np.uint32)
+
+
+def give_back(crowd, accounts, units):
+    """The money that the rounds took, and the keys as they are without it."""
+    probe.engine().take_cash(crowd.engine, accounts, -measure.ROUNDS * units)
+    probe.engine().timed_filing(crowd.engine, accounts, np.zeros(1, np.uint64))
+    venue_loads.check(crowd.engine)
+
+
+def test_rekey_of_a_threshold_in_a_batch(benchmark, yardstick, crowd):
+    """What moves a unit's money files it anew; here nothing but the filing is timed.
+
+    As when one command has changed so many units; each time the thresholds have come nearer by
+    three mark ticks and more.
+    """
+    timed, accounts = probe.engine(), some_blocks(crowd, REKEYED)
+    nearer, ticks = np.full(REKEYED, NEARER), np.zeros(1, np.uint64)
+
+    def prepare():
+        timed.take_cash(crowd.engine, accounts, nearer)
+        return Round(
+            lambda: timed.timed_filing(crowd.engine, accounts, ticks), REKEYED,
+            yardstick.prepare(), yardstick.stretch, lambda _, __: None,
+        )  # fmt: skip
+
+    measure.compare(benchmark, prepare, "threshold", blocks=crowd.blocks)
+    give_back(crowd, accounts, nearer)
+
+
+def test_rekey_of_a_threshold_alone(benchmark, yardstick, crowd):
+    """As when each is a command's own work: nothing was asked for early, its memory is cold."""
+    timed, accounts = probe.engine(), some_blocks(crowd, REKEYED)
+    nearer, ticks = np.full(REKEYED, NEARER), np.zeros(REKEYED, np.uint64)
+
+    def run():
+        rounds = []
+        for _ in range(measure.ROUNDS):
+            timed.take_cash(crowd.engine, accounts, nearer)
+            limit_ns, _ = measure.timed(yardstick.prepare())
+            timed.timed_filing(crowd.engine, accounts, ticks)
+            found = np.percentile(probe.clock().ns(ticks), (50, 99))
+            rounds.append([(ns, limit_ns / yardstick.stretch) for ns in found.tolist()])
+        return {
+            name: measure.facts(list(column)) | {"per": "threshold"}
+            for name, column in zip(("p50", "p99"), zip(*rounds, strict=True), strict=True)
+        }
+
+    measure.once(benchmark, run)
+    give_back(crowd, accounts, nearer)
 
 
 def liquidations(benchmark, yardstick, crowd, stretch):

@@ -61,6 +61,12 @@ TARGETS: dict[str, Target] = {
     "mark that liquidates 10k with 100 makers, 10M": Target(250, "ns"),
     "mark that liquidates 10k with 10k isolated makers, 1M": Target(600, "ns"),
     "mark that liquidates 10k with 10k isolated makers, 10M": Target(600, "ns"),
+    "mark as one python call": Target(250, "ns"),
+    "rekey of a threshold in a batch, 1M": Target(60, "ns"),
+    "rekey of a threshold in a batch, 10M": Target(60, "ns"),
+    "minutes over cross accounts, 1 to 3 contracts: re-test": Target(400, "ns"),
+    "minutes over cross accounts, 1 to 10 contracts: p99 tick": Target(100, "ns"),
+    "minutes over cross accounts, 1 to 10 contracts: mean re-tests a tick": Target(100, ""),
     "funding": Target(60, "ns"),
     "session settlement with a socialized loss": Target(60, "ns"),
 }

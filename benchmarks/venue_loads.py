@@ -63,17 +63,21 @@ def feed(engine: Engine, batch: NDArray[np.void]) -> None:
         done += applied
 
 
-def admit(engine: Engine, first: int, count: int, cash_units: int) -> None:
-    """Open accounts first, first + 1, ..., each with cash and allowed to do everything."""
+def admit(engine: Engine, first: int, count: int, cash_units: int | Int64s) -> None:
+    """Open accounts first, first + 1, ..., each with cash and allowed to do everything.
+
+    cash_units: of all of them, or (count,).
+    """
     profile = Eligibility().profile
+    cash = np.broadcast_to(cash_units, count)
     for start in range(first, first + count, CHUNK):
         numbers = np.arange(start, min(start + CHUNK, first + count))
         now = engine.time_ns
         feed(engine, commands.open_account(account=numbers, timestamp_ns=now))
         feed(engine, commands.set_eligibility(account=numbers, profile=profile, timestamp_ns=now))
-        feed(
-            engine, commands.deposit(account=numbers, amount_units=cash_units, timestamp_ns=now)
-        )
+        feed(engine, commands.deposit(
+            account=numbers, amount_units=cash[numbers - first], timestamp_ns=now
+        ))  # fmt: skip
 
 
 def in_pairs(first: NDArray[np.void], second: NDArray[np.void]) -> NDArray[np.void]:

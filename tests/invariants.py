@@ -19,16 +19,34 @@ name. Model and engine are held to the same ones.
 | sub_funds_pay_first | S1 | a contract's fund is not negative, and pays before the shared one |
 | blocks_hold_their_orders | I2 | order_cash is the sum of the reserves of the block's orders |
 | no_voluntary_deficit | O7 | no unit's cash is negative unless its position carries it |
+| locked_profit_stays | C5, S5 | no withdrawal takes locked profit |
+
+Below them are those that need more than one command and its state:
+
+| name | rule | what it says |
+|---|---|---|
+| voluntary_acts_cost_the_fund_nothing | O7, Q5 | the fund pays for nobody's own command |
+| no_threshold_is_overlooked | Q1, Q2 | index == exhaustive scan: every unit has MB >= MM |
+| no_margin_call_is_overlooked | C4, Q2 | the same for reserved orders: MB >= IM |
+| isolated_margin_is_not_available | C2, I4 | main's amounts come of main's own money alone |
+| preview_is_the_result | X1 | a preview says what then happens, and leaves no trace |
+| batch_split_does_not_matter | D1 | the same events and state however commands come |
+| maximum_is_the_last_accepted | X2, I9 | a maximum is accepted, one unit more is refused |
+| partial_closes_add_up | U4, I10 | closing in parts is closing at once, but for fees' ceilings |
+| leverage_up_and_down_is_the_identity | C6, I6, I7 | and moves no money |
+| adding_and_removing_is_the_identity | C5, I8, I9 | margin in and out again |
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from reference.codes import BlockState, Done, Ev, Kind, Ledger, Reason
-from reference.units import NONE, wrap64
+from reference.contract import Contract
+from reference.units import NONE, covers, part_up, wrap64
 
 Dump = dict[str, Any]
 Key = tuple[int, int]
@@ -398,12 +416,21 @@ def no_voluntary_deficit(command: Any, events: list[Any], before: Dump, after: D
             assert unit["usdc_units"] >= 0, f"A4: negative USDC of account {account}"
 
 
+def locked_profit_stays(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
+    """C5, S5: what leaves the venue leaves the profit of the session, and what is kept, behind."""
+    for event in balance_events(events):
+        if (event.ledger, event.reason) == (Ledger.MAIN_USD, Reason.WITHDRAW):
+            main = before["accounts"][event.account]
+            lock = max(0, main["session_pnl_units"]) + main["kept_units"]
+            assert event.balance_units >= lock, f"C5: locked profit leaves {event}"
+
+
 Invariant = Callable[[Any, list[Any], Dump, Dump], None]
 INVARIANTS: tuple[Invariant, ...] = (
     ledger_identity, positions_cancel_out, events_fold_to_balances, events_fold_to_positions,
     refused_changes_nothing, nobody_is_liquidating, only_named_units_change,
     main_pays_only_transfers, blocks_lose_what_moved_in, conversion_stays_in_its_unit,
-    sub_funds_pay_first, blocks_hold_their_orders, no_voluntary_deficit,
+    sub_funds_pay_first, blocks_hold_their_orders, no_voluntary_deficit, locked_profit_stays,
 )
 
 
@@ -411,3 +438,206 @@ def check(command: Any, events: list[Any], before: Dump, after: Dump) -> None:
     """All of them."""
     for invariant in INVARIANTS:
         invariant(command, events, before, after)
+
+
+# ---- chapters 2, 3, 4, 7: an exhaustive scan of the state
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an exhaustive scan has to know beside the state: rates, and the haircut (A4)."""
+
+    contracts: tuple[Contract, ...]
+    haircut_e9: int
+    is_off_the_value: bool
+
+    def worth(self, usdc: int, dump: Dump) -> tuple[int, int]:
+        """What USDC counts as collateral, and what it adds to initial margin; both whole."""
+        value = usdc * dump["index_e6"] // 10**6
+        cut = -(-value * self.haircut_e9 // 10**9)
+        return (value - cut, 0) if self.is_off_the_value else (value, cut)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A unit at the marks of a dump: equity, haircut, and its positions' size, mark, leverage."""
+
+    equity: int
+    haircut: int
+    legs: tuple[tuple[Contract, int, int, int], ...]
+
+    def meets_maintenance(self) -> bool:
+        """MB >= MM as the exact inequality (Q1)."""
+        terms = [(lots * c.v * mark, c.trigger_rate(lots, mark)) for c, lots, mark, _ in self.legs]
+        off = sum(c.cumulative(lots, mark) for c, lots, mark, _ in self.legs)
+        return covers(self.equity - -(-self.haircut // 2) + off, terms)
+
+    def meets_initial(self) -> bool:
+        """MB >= sum of N MR and the haircut, exactly (C4)."""
+        terms = [(lots * c.v * mark, c.fee_reserve + c.margin_rate(lots, mark, leverage))
+                 for c, lots, mark, leverage in self.legs]
+        return covers(self.equity - self.haircut, terms)
+
+
+def standing_of(terms: Terms, dump: Dump, key: Key, unit: dict[str, Any]) -> Standing:
+    value, cut = terms.worth(unit.get("usdc_units", 0), dump)
+    equity, legs = unit["cash_units"] + value, []
+    for leg in [unit] if key[1] else unit["legs"]:
+        contract, mark = leg["contract"], dump["contracts"][leg["contract"]]["mark_ticks"]
+        if leg["qty_lots"]:
+            rates = terms.contracts[contract]
+            equity += leg["qty_lots"] * rates.v * mark - leg["cost_units"]
+            legs.append((rates, abs(leg["qty_lots"]), mark, leg["leverage"]))
+    return Standing(equity, cut, tuple(legs))
+
+
+def liquidated(events: Iterable[Any]) -> set[Key]:
+    return {unit_of(event) for event in events if event.kind == Ev.LIQUIDATED}
+
+
+def no_threshold_is_overlooked(terms: Terms, events: list[Any], after: Dump) -> None:
+    """Q1, Q2: the index of thresholds is an exhaustive scan: when a command returns, every unit
+    has MB >= MM, exactly, but for those that it liquidated already (Q8)."""
+    done = liquidated(events)
+    for key, unit in units_of(after).items():
+        if key not in done:
+            assert standing_of(terms, after, key, unit).meets_maintenance(), (
+                f"Q2: unit {key} is below maintenance and was not liquidated")
+
+
+def no_margin_call_is_overlooked(terms: Terms, events: list[Any], after: Dump) -> None:
+    """C4, Q2: no safe box hides a margin call: whoever has orders with a reserve in main has
+    MB >= IM, exactly."""
+    waiting = {order["account"] for order in after["orders"]
+               if order["reserved"] and not order["isolation_id"]}
+    for account in waiting:
+        key = (account, 0)
+        assert standing_of(terms, after, key, units_of(after)[key]).meets_initial(), (
+            f"C4: account {account} has no margin call")
+
+
+Scan = Callable[[Terms, list[Any], Dump], None]
+SCANS: tuple[Scan, ...] = (no_threshold_is_overlooked, no_margin_call_is_overlooked)
+
+
+def isolated_margin_is_not_available(terms: Terms, dump: Dump, account: int,
+                                     shown: dict[str, int]) -> None:
+    """C2, I4: what the venue shows of main comes of main's own cash, legs and orders: isolated
+    cash, profit and margin are no part of its balance, its available or its transferable money."""
+    unit = units_of(dump)[account, 0]
+    unit_standing = standing_of(terms, dump, (account, 0), unit)
+    value, _ = terms.worth(unit["usdc_units"], dump)
+    reserves: dict[tuple[int, int], int] = defaultdict(int)
+    for order in dump["orders"]:
+        if (order["account"], order["isolation_id"]) == (account, 0):
+            reserves[order["contract"], order["side"]] += order["reserve"]
+    contracts = {contract for contract, _ in reserves}
+    orders = sum(max(reserves[contract, 1], reserves[contract, 2]) for contract in contracts)
+    fees = sum(part_up(lots * c.v * mark, c.fee_reserve)
+               for c, lots, mark, _ in unit_standing.legs)
+    margin = unit_standing.haircut + sum(
+        part_up(lots * c.v * mark, c.margin_rate(lots, mark, leverage))
+        for c, lots, mark, leverage in unit_standing.legs)
+    free = unit_standing.equity - fees - margin - orders
+    ours = {"collateral_units": unit["cash_units"] + value, "order_margin_units": orders,
+            "mb_units": unit_standing.equity - fees, "im_units": margin,
+            "available_units": max(0, free)}
+    wrong = {name: (units, shown[name]) for name, units in ours.items() if units != shown[name]}
+    assert not wrong, f"I4: main of account {account}: (its own, shown) {wrong}"
+    assert shown["transferable_units"] <= max(0, free), f"C2: account {account} transfers more"
+
+
+def voluntary_acts_cost_the_fund_nothing(events: list[Any]) -> None:
+    """O7: a fill that somebody wanted never makes a deficit. If the account is liquidated after
+    it, on other positions, the fund pays at most the fees that this liquidation took (Q5: while
+    there is cash, though a later slice may lack it)."""
+    fees: dict[int, int] = defaultdict(int)
+    paid: dict[int, int] = defaultdict(int)
+    for event in balance_events(events):
+        if event.account == NONE:
+            continue
+        if event.reason == Reason.LIQUIDATION_FEE or (
+                event.reason == Reason.TRADE_FEE and not event.order_id):
+            fees[event.account] -= event.amount_units
+        elif event.reason == Reason.INSURANCE_FUND:
+            paid[event.account] += event.amount_units
+    wrong = {account: units for account, units in paid.items() if units > fees[account]}
+    assert not wrong, f"O7: the fund pays for what somebody did of his own will {wrong}"
+
+
+# ---- chapters 9 and 10: one thing in two ways
+
+
+def preview_is_the_result(shown: Sequence[Any], happened: Sequence[Any], unmoved: bool) -> None:
+    """X1: a preview has the events of the command, field by field, and changes nothing."""
+    assert unmoved, "X1: a preview changed the state"
+    assert list(shown) == list(happened), "X1: the preview said something else"
+
+
+def batch_split_does_not_matter(whole: tuple[Sequence[Any], int],
+                                parts: tuple[Sequence[Any], int]) -> None:
+    """D1: (events, state hash) of the same commands in one batch and in any other split."""
+    assert list(whole[0]) == list(parts[0]), "D1: a split of the batch has other events"
+    assert whole[1] == parts[1], "D1: a split of the batch leaves another state"
+
+
+def maximum_is_the_last_accepted(ask: Callable[[int], int], most: int, step: int = 1) -> None:
+    """X2, I9: `ask` gives the code of a value, 0 when it is accepted. 0 stands for nothing; `step`
+    is -1 for a minimum."""
+    assert most == 0 or ask(most) == 0, f"X2: {most} is shown, and refused with {ask(most)}"
+    assert ask(most + step) != 0, f"X2: {most} is shown, but {most + step} is accepted, too"
+
+
+def own_money(dump: Dump, account: int) -> dict[str, int]:
+    """Of an account over all its units: cash in USD, USDC, session PnL, and what is kept."""
+    units = [unit for (owner, _), unit in units_of(dump).items() if owner == account]
+    return {
+        "usd": sum(u["cash_units"] + u.get("order_cash_units", 0) for u in units),
+        "usdc": sum(u.get("usdc_units", 0) + u.get("order_usdc_units", 0) for u in units),
+        "session": sum(u["session_pnl_units"] for u in units),
+        "kept": sum(u["kept_units"] for u in units)}
+
+
+def positions_by(dump: Dump, account: int) -> dict[tuple[Key, int], tuple[int, int]]:
+    return {place: held for place, held in positions_of(dump).items()
+            if place[0][0] == account and held[0]}
+
+
+def partial_closes_add_up(whole: Dump, parts: Dump, account: int, closes: int) -> None:
+    """U4, I10: a position closed in n parts, at one price, ends where one close ends it, but for
+    the n - 1 more ceilings of its fees: what the parts release of the cost is the cost."""
+    one, other = own_money(whole, account), own_money(parts, account)
+    fees = one["usd"] - other["usd"]
+    assert 0 <= fees <= closes - 1, f"U4: {closes} closes cost {fees} units more than one"
+    assert one["usdc"] == other["usdc"], "U4: the USDC differs"
+    lost = one["session"] + one["kept"] - other["session"] - other["kept"]
+    assert lost == fees, f"U4: the session's profit differs by {lost}, the fees by {fees}"
+    assert positions_by(whole, account) == positions_by(parts, account), "U4: positions differ"
+    assert whole["fund_units"] == parts["fund_units"], "U4: the fund differs"
+
+
+#: What any accepted command moves.
+CLOCK = ("time_ns", "seq")
+
+
+def leverage_up_and_down_is_the_identity(before: Dump, after: Dump) -> None:
+    """C6, I6, I7: up frees nothing and down asks for nothing that was not there: the state is the
+    one before, to the last field."""
+    changed = [name for name in before if name not in CLOCK and before[name] != after[name]]
+    assert not changed, f"I6: leverage up and down changed {changed}"
+
+
+def adding_and_removing_is_the_identity(before: Dump, after: Dump, account: int) -> None:
+    """I8, I9: margin that goes in and comes out is where it was, and so is everything else; locked
+    profit moves with money (C5), and stays the owner's."""
+    assert own_money(before, account) == own_money(after, account), "I9: the owner's money differs"
+    session = ("session_pnl_units", "kept_units")
+
+    def plain(dump: Dump) -> Dump:
+        units = {name: [{key: value for key, value in row.items() if key not in session}
+                        for row in dump[name]] for name in ("accounts", "blocks")}
+        return {name: value for name, value in {**dump, **units}.items() if name not in CLOCK}
+
+    one, other = plain(before), plain(after)
+    changed = [name for name in one if one[name] != other[name]]
+    assert not changed, f"I9: adding and removing margin changed {changed}"

@@ -10,7 +10,7 @@ from perpcore.codes cimport (
 )
 from perpcore.eligibility cimport group_allowed, standing_code
 from perpcore.fund cimport work_off
-from perpcore.liquidation cimport run_rounds
+from perpcore.liquidation cimport run_mark
 from perpcore.posting cimport book_deposit, post_fund
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport reserved_left
@@ -19,7 +19,7 @@ from perpcore.state cimport (
     NO_CONTRACT, Core, Live, Market, edit_account, edit_live, event, is_block, is_in_kind,
     unit_usdc, watch,
 )
-from perpcore.thresholds cimport look_at, sweep
+from perpcore.thresholds cimport look_at
 
 
 cdef inline int set_mark(Core* e, const Command* c) noexcept nogil:
@@ -37,8 +37,7 @@ cdef inline int set_mark(Core* e, const Command* c) noexcept nogil:
     ev = event(e, MARKED)
     ev.contract = c.contract
     ev.price_ticks = c.mark_ticks
-    sweep(e, c.contract)
-    run_rounds(e)
+    run_mark(e, c.contract)
     work_off(e, c.contract, inventory)
     return OK
 

@@ -12,8 +12,8 @@ from perpcore.records cimport NONE
 from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Core, Leg, LegOrders, Market, OrderCold, Unit,
-    has_reserved_orders, is_block, is_in_kind, next_unit,
+    DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Chunk, Core, Leg, LegOrders, Market, OrderCold,
+    Unit, has_reserved_orders, is_block, is_in_kind, next_unit,
 )
 from perpcore.thresholds cimport map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark
 from perpcore.triggers cimport reached_order
@@ -174,6 +174,13 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
     return usdc_fault(e, u) if is_in_kind(e) else NO_FAULT
 
 
+cdef inline bint stands_in(const Chunk* chunk, uint32_t i) noexcept nogil:
+    cdef uint32_t n = 0
+    while n < chunk.count and chunk.legs[n] != i:
+        n += 1
+    return n < chunk.count
+
+
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
     """Q2: no key is reached; one leg is filed at its threshold or nearer to the mark.
 
@@ -192,7 +199,7 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
             chunk = pricemap_find(map_of(&e.markets[leg.contract], leg.key_side), leg.key).head
             while chunk != NONE and chunk != leg.chunk:
                 chunk = e.chunks[chunk].next
-            if chunk == NONE or e.chunks[chunk].legs[leg.chunk_slot] != i:
+            if chunk == NONE or not stands_in(&e.chunks[chunk], i):
                 return INDEX_BROKEN
             if leg.qty_lots == 0 or leg.key_side != (leg.qty_lots < 0):
                 return KEY_WRONG

@@ -7,7 +7,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
-from perpcore.book cimport pool_place, pool_prefetch_id
+from perpcore.book cimport LINK_SLOT, pool_place, pool_prefetch_id
 from perpcore.contract cimport (
     E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
 )
@@ -159,7 +159,7 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
 
 cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
     """The slot at the place of the id that a command names; it may be another id's, or NONE."""
-    return pool_place(&e.pool, c.order_id)[0] - 1
+    return (pool_place(&e.pool, c.order_id)[0] & LINK_SLOT) - 1
 
 
 cdef inline void ahead_account(Core* e, const Command* c) noexcept nogil:

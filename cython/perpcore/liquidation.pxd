@@ -25,7 +25,7 @@ from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
 )
 from perpcore.margin cimport Line, bankruptcy_mark
-from perpcore.memory cimport CHECK, prefetch
+from perpcore.memory cimport prefetch
 from perpcore.orders cimport bands_of
 from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
 from perpcore.posting cimport (
@@ -33,7 +33,7 @@ from perpcore.posting cimport (
 )
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
-from perpcore.sort cimport Ranked, ranked_sort
+from perpcore.sort cimport Ranked, ranked_sort_long
 from perpcore.standing cimport (
     compare_initial, equity, magnitude, meets_maintenance, notional, position_upnl,
 )
@@ -41,15 +41,10 @@ from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
     forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
 )
-from perpcore.thresholds cimport only_leg, solo_threshold
+from perpcore.thresholds cimport (
+    AFTER_SOLO, distance_key, only_leg, solo_threshold, sweep,
+)
 from perpcore.transfers cimport convert_all, cover_negative, return_everything
-
-cdef extern from *:
-    """
-    static const uint64_t PERPCORE_AFTER_SOLO = 1ULL << 63;
-    """
-    const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
-
 
 cdef enum:
     # By how many units a round loads units, and what they lead to, early.
@@ -284,34 +279,33 @@ cdef inline void liquidate_main(Core* e, uint32_t u) noexcept nogil:
 
 # ---- rounds -------------------------------------------------------------------------------------
 
-cdef inline uint32_t rank_touched(Core* e) noexcept nogil:
-    """The touched units that still exist, in unit order, in `ranked`; returns their number."""
+cdef inline uint32_t rank_touched(Core* e, Ranked* ranked) noexcept nogil:
+    """The touched units that still exist, in unit order; returns their number."""
     cdef uint32_t n, count = 0, u
     for n in range(e.touched_count):
         u = e.touched[n]
         if e.units[u].account != NONE:
-            e.ranked[count] = Ranked(unit_rank(&e.units[u]), 0, u)
+            ranked[count] = Ranked(unit_rank(&e.units[u]), 0, u)
             count += 1
-    if count > 1:
-        ranked_sort(e.ranked, count)
+    ranked_sort_long(ranked, count)
     return count
 
 
-cdef inline uint32_t freeze_touched(Core* e) noexcept nogil:
+cdef inline uint32_t freeze_touched(Core* e, Ranked* ranked) noexcept nogil:
     """Cover debts, close idle blocks, and write down who is to be tested, in unit order."""
-    cdef uint32_t count = rank_touched(e), n
+    cdef uint32_t count = rank_touched(e, ranked), n
     cdef bint closed = False
     for n in range(count):
-        cover_negative(e, e.ranked[n].index)
+        cover_negative(e, ranked[n].index)
     for n in range(count):
-        if is_block(&e.units[e.ranked[n].index]) and is_idle(e, e.ranked[n].index):
-            close_idle_block(e, e.ranked[n].index)
+        if is_block(&e.units[ranked[n].index]) and is_idle(e, ranked[n].index):
+            close_idle_block(e, ranked[n].index)
             closed = True
     # A block that closes is gone, and its main account may be new in the round.
     if closed:
-        count = rank_touched(e)
+        count = rank_touched(e, ranked)
     for n in range(count):
-        e.tested[n] = e.ranked[n].index
+        e.tested[n] = ranked[n].index
     forget_touched(e)
     return count
 
@@ -336,17 +330,12 @@ cdef inline void review_margin_call(Core* e, uint32_t u) noexcept nogil:
         end_orders(e, u, True, DONE_MARGIN_CALL)
 
 
-cdef inline uint64_t distance_key(Core* e, uint32_t u) noexcept nogil:
-    """Q8: units with one leg by how far the mark is past their threshold, farthest first."""
+cdef inline uint64_t turn_of(Core* e, uint32_t u) noexcept nogil:
+    """Q8: the key by which a unit is closed out."""
     cdef uint32_t i = only_leg(e, u)
-    cdef int64_t distance
     if i == NONE:
         return AFTER_SOLO
-    distance = sub64(solo_threshold(e, u, i, False), e.markets[e.legs[i].contract].live.mark_ticks)
-    if e.legs[i].qty_lots < 0:
-        distance = -distance
-    CHECK(distance >= 0)
-    return AFTER_SOLO - 1 - <uint64_t>distance
+    return distance_key(e, i, solo_threshold(e, u, i, False))
 
 
 cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
@@ -370,8 +359,8 @@ cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nog
 
 
 cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogil:
-    """Start loading what the end of a unit writes beside the unit: its owner and its bucket."""
-    cdef uint32_t i, u
+    """Start loading what the end of a unit reads and writes: its leg and its owner."""
+    cdef uint32_t u
     if n + AHEAD_UNIT >= count:
         return
     prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
@@ -380,24 +369,24 @@ cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogi
     if e.units[u].account == NONE or e.units[u].first_leg == NONE:
         return
     prefetch(&e.accounts[e.units[u].account])
-    i = e.units[u].first_leg
-    if e.legs[i].chunk != NONE:
-        prefetch(&e.chunks[e.legs[i].chunk])
+    prefetch(&e.legs[e.units[u].first_leg])
 
 
-cdef inline void one_round(Core* e) noexcept nogil:
-    """Test who was touched; close out who fails, in the order of Q8."""
-    cdef uint32_t count = freeze_touched(e), n, u, failing = 0
+cdef inline void one_round(Core* e, uint32_t failing) noexcept nogil:
+    """Test who was touched; close out who fails, in the order of Q8.
+
+    The first `failing` of `ranked` are known to fail.
+    """
+    cdef uint32_t count = freeze_touched(e, e.ranked + failing), n, u
     for n in range(count):
         ahead_of_test(e, n, count)
         u = e.tested[n]
         if meets_maintenance(e, u, NULL):
             review_margin_call(e, u)
         elif not e.units[u].flags & DONE_THIS_COMMAND:
-            e.ranked[failing] = Ranked(distance_key(e, u), unit_rank(&e.units[u]), u)
+            e.ranked[failing] = Ranked(turn_of(e, u), unit_rank(&e.units[u]), u)
             failing += 1
-    if failing > 1:
-        ranked_sort(e.ranked, failing)
+    ranked_sort_long(e.ranked, failing)
     # The list is copied: who is closed out uses the same scratch.
     for n in range(failing):
         e.tested[n] = e.ranked[n].index
@@ -410,4 +399,12 @@ cdef inline void one_round(Core* e) noexcept nogil:
 cdef inline void run_rounds(Core* e) noexcept nogil:
     """Rounds until nobody is touched any more."""
     while e.touched_count:
-        one_round(e)
+        one_round(e, 0)
+
+
+cdef inline void run_mark(Core* e, uint32_t contract) noexcept nogil:
+    """Whom a new mark reaches is tested; rounds follow (Q1, Q2)."""
+    cdef uint32_t failing = sweep(e, contract)
+    if failing:
+        one_round(e, failing)
+    run_rounds(e)

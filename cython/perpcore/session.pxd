@@ -3,7 +3,6 @@
 Whatever runs over all units takes them by account: the main account, then its blocks, oldest first.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from perpcore.amendments cimport end_orders
 from perpcore.clearing cimport not_below_zero, smaller
@@ -19,7 +18,7 @@ from perpcore.int128 cimport (
 )
 from perpcore.liquidation cimport run_rounds
 from perpcore.margin cimport funding_change
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, prefetch
 from perpcore.orders cimport mark_code
 from perpcore.policies cimport (
     LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
@@ -28,7 +27,7 @@ from perpcore.posting cimport (
     USD_LEDGER, move_inventory, post_cash, post_fund, post_inventory, roll_position, write_cash,
 )
 from perpcore.records cimport NONE, Command, Event
-from perpcore.sort cimport Ranked, ranked_select
+from perpcore.sort cimport Ranked, ranked_before, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
@@ -36,6 +35,11 @@ from perpcore.state cimport (
 )
 from perpcore.thresholds cimport fails_a_test
 from perpcore.transfers cimport cover_negative, cover_usd
+
+cdef enum:
+    # By how many units a pass loads units, and their positions, early.
+    AHEAD_UNIT = 32
+    AHEAD_LEG = 16
 
 
 # ---- funding ------------------------------------------------------------------------------------
@@ -137,15 +141,6 @@ cdef inline int64_t profit_of(Core* e, uint32_t u) noexcept nogil:
     return not_below_zero(e.units[u].session_pnl_units)
 
 
-cdef inline uint32_t next_winner(Core* e, uint32_t u) noexcept nogil:
-    """Who shares a loss: every unit, or by policy every account, as its main account (S4)."""
-    cdef uint32_t account
-    if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
-        return next_unit(e, u)
-    account = 0 if u == NONE else e.units[u].account + 1
-    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE
-
-
 cdef inline int64_t winnings(Core* e, uint32_t u) noexcept nogil:
     """p of S4: of the unit, or of all units of its account together."""
     cdef i128 sum
@@ -160,30 +155,73 @@ cdef inline int64_t winnings(Core* e, uint32_t u) noexcept nogil:
     return not_below_zero(i128_to64(sum))
 
 
-cdef inline void mark_remainders(Core* e, int64_t loss, uint64_t profits) noexcept nogil:
-    """Write 1 into `tested` for the winners that pay one unit more: the largest remainders (S4).
+cdef inline void ahead_of_listed(Core* e, uint32_t n, uint32_t count) noexcept nogil:
+    """Start loading units of `tested`, and their positions, that come soon."""
+    cdef uint32_t i
+    if n + AHEAD_UNIT >= count:
+        return
+    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
+    i = e.units[e.tested[n + AHEAD_LEG]].first_leg
+    if i != NONE:
+        prefetch(&e.legs[i])
+
+
+cdef inline uint32_t list_winners(Core* e, uint32_t count, int64_t* profits) noexcept nogil:
+    """Of the `count` units in `tested`, by account, those that share a loss; returns their number.
+
+    By policy an account shares as a whole, as its main account (S4). `profits`: their sum.
+    """
+    cdef i128 sum = i128_from(0)
+    cdef uint32_t n, u, last = NONE, winners = 0
+    cdef int64_t profit
+    for n in range(count):
+        ahead_of_listed(e, n, count)
+        u = e.tested[n]
+        if e.terms.socialize_by == SOCIALIZE_BY_TRADER:
+            u = main_of(e, u)
+        profit = winnings(e, u) if u != last else 0
+        if profit:
+            sum = i128_add(sum, i128_from(profit))
+            e.tested[winners] = u
+            winners += 1
+        last = u
+    profits[0] = i128_to64(sum)
+    return winners
+
+
+cdef inline int64_t floor_share(int64_t loss, int64_t profit, uint64_t profits) noexcept nogil:
+    return i128_floor_div64(i128_mul(loss, profit), profits)
+
+
+cdef inline Ranked by_remainder(Core* e, uint32_t u, int64_t loss, int64_t profit, int64_t share,
+                                uint64_t profits) noexcept nogil:
+    """A winner's place when the largest remainder comes first, and of equal ones the smaller id."""
+    # The remainder is below `profits`, so that the low words alone give it.
+    return Ranked(~(i128_low64(i128_mul(loss, profit)) - <uint64_t>share * profits),
+                  unit_rank(&e.units[u]), u)
+
+
+cdef inline Ranked last_remainder(Core* e, uint32_t count, int64_t loss,
+                                  uint64_t profits) noexcept nogil:
+    """The last in the order of remainders who pays one unit more; no winner's place is 0, 0 (S4).
 
     The floors of the shares leave fewer units over than there are winners.
     """
-    cdef uint32_t u = next_winner(e, NONE), count = 0, n
+    cdef uint32_t n
     cdef int64_t profit, share, left = loss
-    cdef i128 product
-    memset(e.tested, 0, e.h.unit_top * sizeof(uint32_t))
-    while u != NONE:
-        profit = winnings(e, u)
-        if profit:
-            product = i128_mul(loss, profit)
-            share = i128_floor_div64(product, profits)
-            left -= share
-            # Largest remainder first; of equal ones the smaller id.
-            e.ranked[count] = Ranked(
-                ~(i128_low64(product) - <uint64_t>share * profits), unit_rank(&e.units[u]), u)
-            count += 1
-        u = next_winner(e, u)
+    cdef Ranked last = Ranked(0, 0, 0)
+    for n in range(count):
+        ahead_of_listed(e, n, count)
+        profit = winnings(e, e.tested[n])
+        share = floor_share(loss, profit, profits)
+        left -= share
+        e.ranked[n] = by_remainder(e, e.tested[n], loss, profit, share, profits)
     CHECK(0 <= left <= count)
     ranked_select(e.ranked, count, <uint64_t>left)
     for n in range(<uint32_t>left):
-        e.tested[e.ranked[n].index] = 1
+        if ranked_before(&last, &e.ranked[n]):
+            last = e.ranked[n]
+    return last
 
 
 cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
@@ -195,10 +233,14 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
         contract = e.legs[e.units[u].first_leg].contract
         own = smaller(share, not_below_zero(e.units[u].cash_units))
         own = add64(own, cover_usd(e, u, sub64(share, own)))
-    post_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
+    if own:
+        write_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
+        smudge(e, u)
     if own < share:
         end_orders(e, u, False, DONE_SOCIALIZED)
         post_cash(e, main, -(share - own), R_SOCIALIZED_LOSS, contract, 0)
+    # A payment changes nobody else: who has paid can be tested.
+    test_holder(e, u)
 
 
 cdef inline void pay_winner(Core* e, uint32_t u, int64_t share) noexcept nogil:
@@ -218,44 +260,48 @@ cdef inline void pay_winner(Core* e, uint32_t u, int64_t share) noexcept nogil:
         after = NONE if payer == NONE else e.units[payer].next_block
 
 
-cdef inline int64_t sum_of_profits(Core* e, int64_t divisor) noexcept nogil:
-    """Over all winners, of each the ceiling of its profit's part: whoever owes, owes it whole."""
+cdef inline int64_t sum_of_percents(Core* e, uint32_t winners) noexcept nogil:
+    """One percent of each winner's profit, up: whoever owes, owes it whole."""
     cdef i128 sum = i128_from(0)
-    cdef uint32_t u = next_winner(e, NONE)
-    while u != NONE:
-        sum = i128_add(sum, i128_from(ceil_div(winnings(e, u), divisor)))
-        u = next_winner(e, u)
+    cdef uint32_t n
+    for n in range(winners):
+        sum = i128_add(sum, i128_from(ceil_div(winnings(e, e.tested[n]), 100)))
     return i128_to64(sum)
 
 
-cdef inline void share_loss(Core* e, int64_t loss) noexcept nogil:
+cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogil:
     """S4: the session's winners bear what the fund could not; what is more is carried.
 
     In proportion to their profits, or by policy one percent of each where that is enough.
+    `count`: units in `tested`, by account, among which the winners are.
     """
-    cdef uint32_t u = next_winner(e, NONE)
-    cdef int64_t profits = sum_of_profits(e, 1), profit, share, paid = 0
+    cdef int64_t profits = 0, profit, share, paid = 0
+    cdef uint32_t winners = list_winners(e, count, &profits), n
+    cdef Ranked place
     cdef bint all_of_it = loss >= profits
     cdef bint flat = (e.terms.socialized_loss == LOSS_ONE_PERCENT
-                      and sum_of_profits(e, 100) >= loss)
+                      and sum_of_percents(e, winners) >= loss)
+    cdef Ranked last = Ranked(0, 0, 0)
     cdef Event* ev
     e.h.carried_units = 0 if flat or not all_of_it else loss - profits
     ev = event(e, LOSS_UNCOVERED)
     ev.amount_units = loss
     ev.balance_units = e.h.carried_units
     if not all_of_it and not flat:
-        mark_remainders(e, loss, <uint64_t>profits)
-    while u != NONE:
-        profit = winnings(e, u)
-        if profit:
-            share = profit
-            if flat:
-                share = ceil_div(profit, 100)
-            elif not all_of_it:
-                share = i128_floor_div64(i128_mul(loss, profit), <uint64_t>profits) + e.tested[u]
-            pay_winner(e, u, share)
-            paid = add64(paid, share)
-        u = next_winner(e, u)
+        last = last_remainder(e, winners, loss, <uint64_t>profits)
+    for n in range(winners):
+        ahead_of_listed(e, n, winners)
+        profit = winnings(e, e.tested[n])
+        share = profit
+        if flat:
+            share = ceil_div(profit, 100)
+        elif not all_of_it:
+            share = floor_share(loss, profit, <uint64_t>profits)
+            place = by_remainder(e, e.tested[n], loss, profit, share, <uint64_t>profits)
+            share += not ranked_before(&last, &place)
+        if share:
+            pay_winner(e, e.tested[n], share)
+        paid = add64(paid, share)
     CHECK(paid >= loss if flat else paid == (profits if all_of_it else loss))
     post_fund(e, USD_LEDGER, paid, R_SOCIALIZED_LOSS, NO_CONTRACT)
 
@@ -268,8 +314,11 @@ cdef inline int64_t excess_units(Core* e) noexcept nogil:
                  not_below_zero(sub64(e.h.covered_units, e.terms.cover_limit_units)))
 
 
-cdef inline int64_t resolve_loss(Core* e) noexcept nogil:
-    """D of S4, and its sharing: what the fund lacks, at least what it paid above its limit."""
+cdef inline int64_t resolve_loss(Core* e, uint32_t count) noexcept nogil:
+    """D of S4, and its sharing: what the fund lacks, at least what it paid above its limit.
+
+    `count`: units in `tested` among which the winners are.
+    """
     cdef int64_t excess = excess_units(e), loss = excess, shared
     cdef i128 lack = i128_neg(e.h.fund_units[USD_LEDGER])
     if i128_cmp(lack, i128_from(loss)) > 0:
@@ -277,7 +326,7 @@ cdef inline int64_t resolve_loss(Core* e) noexcept nogil:
     e.h.carried_units = 0
     e.h.covered_units = 0
     if loss:
-        share_loss(e, loss)
+        share_loss(e, loss, count)
     shared = sub64(loss, e.h.carried_units)          # what was shared, a surplus apart
     e.h.excess_units = not_below_zero(sub64(excess, shared))
     return loss
@@ -303,20 +352,20 @@ cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
     """S5: what is kept and, at its own settlement, the session's profit are unlocked, or stay."""
     cdef bint released = profits_are_free(e, loss)
     cdef bint waits = e.terms.unlock_at == UNLOCK_AT_NEXT_SETTLEMENT
-    cdef uint32_t u = next_unit(e, NONE)
+    cdef uint32_t u
     cdef i128 total = i128_from(0)
     cdef int64_t profit, kept
     cdef Unit* unit
-    while u != NONE:
+    for u in range(e.h.unit_top):
         unit = &e.units[u]
+        if unit.account == NONE or unit.session_pnl_units | unit.kept_units == 0:
+            continue
         profit = profit_of(e, u)
         kept = add64(profit, unit.kept_units)
         total = i128_add(total, i128_from(unit.kept_units if released and waits else kept))
-        if unit.session_pnl_units or unit.kept_units:
-            unit = edit_unit(e, u)
-            unit.session_pnl_units = 0
-            unit.kept_units = kept if not released else profit if waits else 0
-        u = next_unit(e, u)
+        unit = edit_unit(e, u)
+        unit.session_pnl_units = 0
+        unit.kept_units = kept if not released else profit if waits else 0
     event(e, PROFIT_UNLOCKED if released else PROFIT_LOCKED).amount_units = i128_to64(total)
 
 
@@ -336,12 +385,13 @@ cdef inline void test_holder(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline void test_holders(Core* e) noexcept nogil:
-    """Every unit with a position is tested (S3)."""
-    cdef uint32_t u = next_unit(e, NONE)
-    while u != NONE:
-        if holds_position(e, u):
+    """Every unit with a position is tested (S3); the round puts who is touched into unit order."""
+    cdef uint32_t u
+    for u in range(e.h.unit_top):
+        if u + AHEAD_LEG < e.h.unit_top and e.units[u + AHEAD_LEG].first_leg != NONE:
+            prefetch(&e.legs[e.units[u + AHEAD_LEG].first_leg])
+        if e.units[u].account != NONE and holds_position(e, u):
             test_holder(e, u)
-        u = next_unit(e, u)
 
 
 cdef inline void allow_second_time(Core* e) noexcept nogil:
@@ -383,32 +433,38 @@ cdef inline void pay_pending_funding(Core* e) noexcept nogil:
             live.funding_rate_e9 = 0
 
 
-cdef inline void roll_everything(Core* e) noexcept nogil:
-    """All positions to their marks; then every debt finds its payer."""
+cdef inline uint32_t roll_everything(Core* e) noexcept nogil:
+    """All positions to their marks; then every debt finds its payer.
+
+    Returns how many units are in `tested`: by account, all that have profit or had a debt.
+    """
     cdef uint32_t u = next_unit(e, NONE), n, count = 0
     while u != NONE:
         roll_unit(e, u)
-        if e.units[u].cash_units < 0:
+        if e.units[u].cash_units < 0 or e.units[u].session_pnl_units > 0:
             e.tested[count] = u
             count += 1
         u = next_unit(e, u)
     roll_inventory(e)
     for n in range(count):
-        settle_debt(e, e.tested[n])
+        if e.units[e.tested[n]].cash_units < 0:
+            settle_debt(e, e.tested[n])
+    return count
 
 
 cdef inline int settle(Core* e) noexcept nogil:
     """SETTLE_SESSION: funding, liquidation, roll, loss, lock, and the new session's first pass."""
     cdef int code = settlement_code(e)
     cdef int64_t loss
+    cdef uint32_t count
     cdef Event* ev
     if code:
         return code
     pay_pending_funding(e)
     test_holders(e)
     run_rounds(e)
-    roll_everything(e)
-    loss = resolve_loss(e)
+    count = roll_everything(e)
+    loss = resolve_loss(e, count)
     release_or_keep(e, loss)
     ev = event(e, SESSION_SETTLED)
     ev.qty_lots = e.h.session

@@ -7,8 +7,11 @@ cdef extern from "perpcore/sort.hpp" nogil:
         uint64_t tie
         uint32_t index           # what is taken: a unit, an order slot
 
+    bint ranked_before "perpcore::ranked_before"(const Ranked* a, const Ranked* b) noexcept
     # Keys and ties together are unique, so that the order is the same on every machine.
     void ranked_sort "perpcore::ranked_sort"(Ranked* first, uint64_t count) noexcept
+    # The same for long rows; as much room behind the row is written over.
+    void ranked_sort_long "perpcore::ranked_sort_long"(Ranked* first, uint64_t count) noexcept
     # Puts the `wanted` smallest in front, in any order among themselves.
     void ranked_select "perpcore::ranked_select"(
         Ranked* first, uint64_t count, uint64_t wanted) noexcept

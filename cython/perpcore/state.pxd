@@ -75,9 +75,8 @@ cdef struct Leg:
     uint32_t orders              # LegOrders or NONE
     uint32_t key                 # filed under this tick of its threshold map
     uint32_t chunk               # NONE: not filed
-    uint8_t chunk_slot
     uint8_t key_side             # 0: map of longs, 1: map of shorts
-    uint16_t _pad
+    uint8_t _pad[3]
     uint32_t next_free
     uint32_t account             # of the unit, so that self-trade prevention reads one line
 
@@ -324,7 +323,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.event_arena = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
     write_events_to(e, e.event_arena, e.event_capacity)
     e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
-    e.ranked = <Ranked*>take_arena(e, 13, units * sizeof(Ranked))
+    # Twice, as a long row is sorted into the room behind it.
+    e.ranked = <Ranked*>take_arena(e, 13, 2 * units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
     e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
     if terms.block_collateral == COLLATERAL_IN_KIND:

@@ -8,7 +8,7 @@ filed under a safe box: its slack is split over its legs, each leg gets the numb
 its part can pay for, and as long as no leg left its box the losses cannot exceed the slack; when
 one does, the unit is tested exactly and filed anew.
 """
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from perpcore.contract cimport (
     call_rate, maintenance_threshold, margin_rate, steepest_trigger, trigger_line,
@@ -18,22 +18,30 @@ from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_f
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below,
 )
-from perpcore.memory cimport prefetch
+from perpcore.memory cimport CHECK, prefetch
 from perpcore.pricemap cimport (
-    Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_has, pricemap_has_room,
-    pricemap_insert, pricemap_min, pricemap_next,
+    PRICEMAP_BITS, Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_has,
+    pricemap_has_room, pricemap_insert, pricemap_min,
 )
 from perpcore.records cimport NONE
+from perpcore.sort cimport Ranked
 from perpcore.standing cimport (
     Probe, compare_initial, counted_usdc, equity, half_haircut, magnitude, may_hold_usdc,
     meets_maintenance, notional, required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
     CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg,
-    edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_usdc,
+    edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_rank, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
+
+cdef extern from *:
+    """
+    static const uint64_t PERPCORE_AFTER_SOLO = 1ULL << 63;
+    """
+    # Units with several legs are closed out after those with one (Q8).
+    const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
 
 cdef enum:
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
@@ -84,9 +92,17 @@ cdef inline void file_leg(Core* e, uint32_t i, int key_side, int64_t key) noexce
     leg.key = <uint32_t>key
     leg.key_side = <uint8_t>key_side
     leg.chunk = head
-    leg.chunk_slot = <uint8_t>e.chunks[head].count
     e.chunks[head].legs[e.chunks[head].count] = i
     e.chunks[head].count += 1
+
+
+cdef inline uint32_t place_in(const Chunk* chunk, uint32_t i) noexcept nogil:
+    """Where a leg stands in its chunk, found there: a leg that knew would be one more to write."""
+    cdef uint32_t n = 0
+    while n < CHUNK_IDS and chunk.legs[n] != i:
+        n += 1
+    CHECK(n < CHUNK_IDS)
+    return n
 
 
 cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
@@ -102,9 +118,9 @@ cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
     moved = e.chunks[head].legs[e.chunks[head].count]
     if moved != i:
         undo_save(&e.undo, &e.chunks[leg.chunk], sizeof(Chunk))
-        e.chunks[leg.chunk].legs[leg.chunk_slot] = moved
-        edit_leg(e, moved).chunk = leg.chunk
-        e.legs[moved].chunk_slot = leg.chunk_slot
+        e.chunks[leg.chunk].legs[place_in(&e.chunks[leg.chunk], i)] = moved
+        if head != leg.chunk:
+            edit_leg(e, moved).chunk = leg.chunk
     undo_save(&e.undo, cell, sizeof(Cell))
     cell.qty_lots -= 1
     if e.chunks[head].count == 0:
@@ -421,7 +437,8 @@ cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
     if leg.chunk != NONE:
         prefetch(&e.chunks[leg.chunk])
         prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
-    if f.key >= 0 and pricemap_has(map_of(m, f.key_side), f.key):
+    # A tick that is not set yet has its cell where its neighbors are.
+    if f.key >= 0 and map_of(m, f.key_side).directory[f.key >> PRICEMAP_BITS]:
         prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
 
 
@@ -436,13 +453,13 @@ cdef inline void ahead_of_heads(Core* e, const Filing* f) noexcept nogil:
 
 
 cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
-    """Start loading the leg that will fill the place which this one leaves."""
+    """Start loading the leg from another chunk that will fill the place which this one leaves."""
     cdef Leg* leg = &e.legs[f.leg]
-    cdef Chunk* head
+    cdef uint32_t head
     if leg.chunk != NONE:
-        head = &e.chunks[pricemap_cell(
-            map_of(&e.markets[leg.contract], leg.key_side), leg.key).head]
-        prefetch(&e.legs[head.legs[head.count - 1]])
+        head = pricemap_cell(map_of(&e.markets[leg.contract], leg.key_side), leg.key).head
+        if head != leg.chunk:
+            prefetch(&e.legs[e.chunks[head].legs[e.chunks[head].count - 1]])
 
 
 cdef inline void file_many(Core* e) noexcept nogil:
@@ -498,33 +515,95 @@ cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
         smudge(e, u)
 
 
-cdef inline void ahead_of_chunk(Core* e, uint32_t c) noexcept nogil:
-    """Load all units of a chunk side by side: neighbors in the index are none in memory."""
-    cdef uint32_t n
-    if e.chunks[c].next != NONE:
-        prefetch(&e.chunks[e.chunks[c].next])
-    for n in range(e.chunks[c].count):
-        prefetch(&e.legs[e.chunks[c].legs[n]])
-    for n in range(e.chunks[c].count):
-        prefetch(&e.units[e.legs[e.chunks[c].legs[n]].unit])
+# ---- a mark -------------------------------------------------------------------------------------
+
+cdef inline uint64_t distance_key(Core* e, uint32_t i, int64_t threshold) noexcept nogil:
+    """Q8: units with one leg by how far the mark is past their threshold, farthest first."""
+    cdef int64_t distance = sub64(threshold, e.markets[e.legs[i].contract].live.mark_ticks)
+    if e.legs[i].qty_lots < 0:
+        distance = -distance
+    CHECK(distance >= 0)
+    return AFTER_SOLO - 1 - <uint64_t>distance
 
 
-cdef inline void sweep(Core* e, uint32_t contract) noexcept nogil:
-    """Look at every unit whose key the new mark crossed; two comparisons when there is none."""
+cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept nogil:
+    """solo_threshold of a block that stands where it was filed: mostly its key.
+
+    It passes its test one tick before its key; if it fails at the key, that is the threshold.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t at = leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+    cdef int64_t lots = magnitude(leg.qty_lots)
+    cdef Line line = trigger_line(&m.terms, lots, mul64(lots, mul64(m.terms.v, at)))
+    if margin_below(add64(solo_cash(e, u, False), line.cum_units), leg.qty_lots, leg.cost_units,
+                    at, m.terms.v, line.rate):
+        return at
+    return solo_threshold(e, u, i, False)
+
+
+cdef inline uint32_t empty_bucket(Core* e, uint32_t c, uint32_t count) noexcept nogil:
+    """The legs of a bucket, from its first chunk on, into `tested`; the chunks are free."""
+    cdef uint32_t n, after
+    while c != NONE:
+        after = e.chunks[c].next
+        for n in range(e.chunks[c].count):
+            e.tested[count] = e.chunks[c].legs[n]
+            prefetch(&e.legs[e.tested[count]])
+            count += 1
+        undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
+        e.chunks[c].next = e.h.chunk_free
+        e.h.chunk_free = c
+        c = after
+    return count
+
+
+cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
+    """Take every leg that the mark reached out of the index, into `tested`; returns their number.
+
+    Whoever is reached is filed anew or ends, so that whole buckets go at once. Two comparisons
+    when there is none.
+    """
     cdef Market* m = &e.markets[contract]
     cdef int64_t mark = m.live.mark_ticks, key, bound
-    cdef int side
+    cdef uint32_t heads = 0, count = 0, n
     cdef PriceMap* index
-    cdef uint32_t c, n
+    cdef int side
     for side in range(2):
         index = map_of(m, side)
         bound = m.terms.max_mark_ticks - mark if side == 0 else mark
         key = pricemap_min(index)
         while key >= 0 and key <= bound:
-            c = pricemap_find(index, key).head
-            while c != NONE:
-                ahead_of_chunk(e, c)
-                for n in range(e.chunks[c].count):
-                    look_at(e, e.legs[e.chunks[c].legs[n]].unit)
-                c = e.chunks[c].next
-            key = pricemap_next(index, key)
+            e.ranked[heads].index = pricemap_cell(index, key).head
+            prefetch(&e.chunks[e.ranked[heads].index])
+            heads += 1
+            pricemap_erase(index, key, &e.undo)
+            key = pricemap_min(index)
+    for n in range(heads):
+        count = empty_bucket(e, e.ranked[n].index, count)
+    return count
+
+
+cdef inline uint32_t sweep(Core* e, uint32_t contract) noexcept nogil:
+    """Look at every unit that the new mark reached; who fails a test is touched.
+
+    But for blocks of USD alone: those below maintenance stand in `ranked` with the key of their turn (Q8): nothing can change
+    them before the round, which needs no second test. Returns how many they are.
+    """
+    cdef uint32_t count = empty_crossed(e, contract), failing = 0, n, i, u
+    for n in range(count):
+        if n + AHEAD_LEG < count:
+            prefetch(&e.units[e.legs[e.tested[n + AHEAD_LEG]].unit])
+        i = e.tested[n]
+        edit_leg(e, i).chunk = NONE
+        u = e.legs[i].unit
+        # Whoever has USDC may have USD to cover before the test (A4).
+        if not is_block(&e.units[u]) or unit_usdc(e, u):
+            look_at(e, u)
+            continue
+        smudge(e, u)
+        if not meets_maintenance(e, u, NULL):
+            e.ranked[failing] = Ranked(distance_key(e, i, filed_threshold(e, u, i)),
+                                       unit_rank(&e.units[u]), u)
+            failing += 1
+    return failing

@@ -118,12 +118,12 @@ class OrderResult(_Told):
 
         def __getattr__(self, name: str) -> Any:
             """Read the events when a field is asked for; the number alone, or all the rest."""
+            if name == "order_id":
+                # A new order has the number of its command, which each of its events carries.
+                told, *_, amended = self._source
+                return amended or _SEQ.unpack_from(told)[0]
             if name == "_source" or name not in OrderResult.__slots__:
                 raise AttributeError(f"'OrderResult' object has no attribute {name!r}")
-            told, _, _, _, _, amended = self._source
-            if name == "order_id":
-                object.__setattr__(self, name, opening(told, amended).order_id)
-                return self.order_id
             for own, value in read_order(*self._source).items():
                 object.__setattr__(self, own, value)
             return object.__getattribute__(self, name)
@@ -136,6 +136,7 @@ class OrderResult(_Told):
         return result
 
 
+_SEQ = Struct("<Q")
 _new = object.__new__
 _tell = _Told._source.__set__  # type: ignore[attr-defined]
 

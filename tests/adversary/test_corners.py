@@ -192,3 +192,47 @@ def test_a_unit_margin_rate_with_a_long_fraction_gives_exact_thresholds(rate: in
         seen |= set(kinds_of(play.mark(0, ticks)))
         assert play.pair.other.problems() == []
     assert {Ev.MARGIN_CALL, Ev.LIQUIDATED} <= seen
+
+
+@pytest.mark.parametrize(("ticks", "filled"), [(596_920, True), (596_900, False)])
+def test_an_opening_maker_must_carry_its_fee_too(ticks: int, filled: bool) -> None:
+    """O7, I3: of 96 USD, 2.40 is the fee; a loss of 30.80 leaves more than maintenance and the
+    fee reserve ask for, one of 31 less."""
+    play = Play(world_of(maker_fee_e9=400_000), DEPOSITS)
+    play.order(0, BUY, 100, 60_000, exec_flags=Exec.ISOLATED_MARGIN, leverage=100)
+    assert play.pair.state["blocks"][0]["order_cash_units"] == 96 * USD
+    play.mark(0, ticks)
+    done = kinds_of(play.order(MAKER, SELL, 100, 60_000))
+    assert (Ev.BLOCK_OPEN in done, Ev.CANCELLED in done) == (filled, not filled)
+
+
+def test_a_settlement_may_liquidate_a_unit_before_its_roll_and_again_after_it() -> None:
+    """S3, Q8: funding takes three slices of account 0, its share of the loss the last one."""
+    play = Play(world_of(0), (1_000 * USD,) * 3 + (1_000_000 * USD,))
+    isolated = {"exec_flags": Exec.ISOLATED_MARGIN, "leverage": 100}
+    play.order(1, SELL, 1_000, 60_000, contract=1, **isolated)
+    play.order(0, BUY, 1_000, 60_000, contract=1)
+    play.mark(1, 630_000)  # the fund takes over what nobody sells
+    play.order(MAKER, BUY, 1_000, 63_000, contract=1)
+    play.order(0, SELL, 1_000, 63_000, contract=1)
+    assert (
+        code_of(
+            play.send(
+                kind=Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=1_000 * USD
+            )
+        )
+        == 0
+    )
+    play.trade(0, BUY, 2_000)
+    play.order(MAKER, BUY, 2_000, 59_250)
+    assert Ev.LIQUIDATED not in kinds_of(play.mark(0, 592_500))
+    play.send(kind=Kind.FUNDING, contract=0, rate_e9=2_000_000, scope=Scope.FUNDING_AT_SETTLEMENT)
+    done = play.send(kind=Kind.SETTLE_SESSION)
+    kinds = kinds_of(done)
+    assert kinds.count(Ev.LIQUIDATED) == 2
+    before, after = (
+        kinds[: kinds.index(Ev.SESSION_SETTLED)],
+        kinds[kinds.index(Ev.SESSION_SETTLED) :],
+    )
+    assert (before.count(Ev.FILL), after.count(Ev.FILL)) == (6, 2)
+    assert play.pair.state["accounts"][0]["legs"] == []

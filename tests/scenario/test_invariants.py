@@ -178,6 +178,12 @@ def leave_a_debt(m: Moment) -> None:
     m[3]["accounts"][ALICE]["cash_units"] = -1
 
 
+def withdraw_locked_profit(m: Moment) -> None:
+    m[2]["accounts"][BOB]["session_pnl_units"] = 2 * USD
+    m[1].append(Event(m[1][0].seq, Ev.BALANCE, BOB, reason=Reason.WITHDRAW,
+                      ledger=Ledger.MAIN_USD, amount_units=-USD, balance_units=2 * USD - 1))
+
+
 BREACHES: list[tuple[Callable[..., None], Callable[[Moment], None]]] = [
     (invariants.ledger_identity, lose_a_unit_of_the_fund),
     (invariants.positions_cancel_out, lose_a_lot),
@@ -210,6 +216,7 @@ BREACHES: list[tuple[Callable[..., None], Callable[[Moment], None]]] = [
     (invariants.blocks_hold_their_orders, mix_up_order_cash),
     (invariants.blocks_hold_their_orders, empty_a_block),
     (invariants.no_voluntary_deficit, leave_a_debt),
+    (invariants.locked_profit_stays, withdraw_locked_profit),
 ]
 
 

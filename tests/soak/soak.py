@@ -12,7 +12,6 @@ written to out/soak as Python), 2 if they agree but a cell that can be reached n
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 from collections import Counter
@@ -26,167 +25,19 @@ from typing import Any
 import conftest  # noqa: F401  puts the driver beside this directory on the path
 from cells import Cell, cell, holes, show
 from driver import Divergence, EngineSide, ModelSide, Pair, Report, Side
-from reference.codes import Ev, Exec, Kind, OrderType, Reason, Tif
+from reference.codes import Ev, Reason
 from rulebook import draw_rulebook
 from shrink import Failure, failure_of, guarded, journal_of, replayer, shrink
 from shrink import show as program
-from valid_commands import FULL_PROFILE, TRADERS, Fields
-from workload import Workload
-from worlds import BUY, SELL, Position, Step, World, make_world
+from swarm import Swarm
+from worlds import Step, World, make_world
 
 COMMANDS = 1_500  # of a seed
-ALWAYS = {"quote", "mark", "deposit", "account", "eligibility"}  # without these nothing happens
 
 
 def world_of(seed: int) -> World:
     """With policies, brackets and triggers in some."""
     return draw_rulebook(make_world(seed), seed)
-
-
-class Swarm(Workload):
-    """A workload with its own mix of commands for each seed."""
-
-    def __init__(self, world: World, seed: int) -> None:
-        super().__init__(world, seed)
-        rng = random.Random(f"swarm {seed}")
-
-        def mixed(table: tuple[tuple[int, Any], ...]) -> tuple[tuple[int, Any], ...]:
-            found = tuple((weight * rng.choice((0, 1, 1, 1, 3, 6)), maker)
-                          if maker.__name__ not in ALWAYS else (weight, maker)
-                          for weight, maker in table)
-            return found if any(weight for weight, _ in found) else table
-
-        self.valid, self.boundaries = mixed(self.valid), mixed(self.boundaries)
-        self.boundaries += ((rng.choice((1, 4)), self.barred), (1, self.crowded),
-                            (1, self.astray), (1, self.idle_block), (1, self.called_to_reduce))
-        if world.venue.leg_capacity < 100:
-            self.boundaries += ((rng.choice((0, 0, 1)), self.roomless),)
-
-    def barred(self) -> list[Fields]:
-        """An account may do no more what it did; it tries everything that raises its risk (A2)."""
-        owners = [row["account"] for row in self.view.blocks] * 2 + list(TRADERS)
-        account = self.rng.choice(owners)
-        contract = self.contract()
-        profile = self.rng.choice((
-            FULL_PROFILE | 1, FULL_PROFILE & ~2, FULL_PROFILE & ~4, FULL_PROFILE & ~8,
-            FULL_PROFILE & ~16, FULL_PROFILE & (2**48 - 1), FULL_PROFILE & ~0xFF00 | 1 << 8,
-            FULL_PROFILE))
-        who = {"kind": Kind.SET_ELIGIBILITY, "account": account}
-        where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
-        shut = profile == FULL_PROFILE  # instead the market takes only what reduces
-        tries: list[Fields] = [
-            {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract,
-             "leverage": self.world.contracts[contract].max_leverage},
-            {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract, "leverage": 1},
-            {"kind": Kind.WITHDRAW, "account": account, "currency": 1, "amount_units": 1}]
-        for block in self.view.blocks_by(account):
-            its = {"account": account, "isolation_id": block["isolation_id"]}
-            tries += [
-                {**its, "kind": Kind.REMOVE_MARGIN, "amount_units": 1},
-                {**its, "kind": Kind.SET_LEVERAGE, "contract": block["contract"],
-                 "leverage": min(block["leverage"] + 1,
-                                 self.world.contracts[block["contract"]].max_leverage)},
-                self.order_of_block(account, block["contract"], block["isolation_id"])]
-        self.rng.shuffle(tries)
-        change = {**where, "scope": 2} if shut else {**who, "profile": profile}
-        back = {**where, "scope": 0} if shut else {**who, "profile": FULL_PROFILE}
-        return [change, *tries, back]
-
-    def crowded(self) -> list[Fields]:
-        """As many small orders as an account may have, and one more; client ids come twice."""
-        account, contract = self.rng.choice(TRADERS), self.contract()
-        price = self.view.price(contract)
-        block = self.view.block_on(account, contract)
-        flags = Exec.ISOLATED_MARGIN if self.rng.random() < 0.6 else 0
-        one: Fields = {
-            "kind": Kind.NEW_ORDER, "account": account, "contract": contract, "side": BUY,
-            "qty_lots": 2, "order_type": OrderType.LIMIT, "price_ticks": max(1, price * 97 // 100),
-            "time_in_force": Tif.GTC, "exec_flags": flags}
-        if flags and block is not None:
-            one["isolation_id"] = block["isolation_id"]
-        elif flags:
-            one["leverage"] = 1
-        count = self.world.venue.max_orders_per_account + 1 if not flags or block else 1
-        twice = {**one, "client_order_id": self.client_ids or 1}
-        return [twice, *[one] * count, {"kind": Kind.CANCEL_ALL, "account": account,
-                                        "contract": 65535}]
-
-    def order_of_block(self, account: int, contract: int, number: int) -> Fields:
-        return {**self.order(account, contract, self.rng.choice((BUY, SELL)), 2),
-                "exec_flags": Exec.ISOLATED_MARGIN, "isolation_id": number}
-
-    def astray(self) -> list[Fields]:
-        """Orders for blocks that are not there: where no mark is yet, and where the market is
-        halted, something else is said first."""
-        account, contract = self.rng.choice(TRADERS), self.contract()
-        gone = self.view.dump["next_isolation_id"] + self.rng.choice((-1, 0, 1))
-        unmarked = [c for c in range(len(self.world.contracts)) if not self.view.mark(c)]
-        where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
-        return [*(self.order_of_block(account, c, gone) for c in unmarked),
-                {**where, "scope": 1}, self.order_of_block(account, contract, gone),
-                {**where, "scope": 0}]
-
-    def idle_block(self) -> list[Fields]:
-        """What a block without a position refuses, and its orders while the market is halted."""
-        idle = [block for block in self.view.blocks if not block["qty_lots"]]
-        if not idle:
-            return []
-        block = self.rng.choice(idle)
-        contract = block["contract"]
-        its = {"account": block["account"], "contract": contract,
-               "isolation_id": block["isolation_id"]}
-        where = {"kind": Kind.SET_MARKET_STATE, "contract": contract}
-        amends = [{"kind": Kind.AMEND, "account": order["account"], "order_id": order["order_id"],
-                   "price_ticks": order["price"] + 1} for order in self.view.orders
-                  if order["isolation_id"] == block["isolation_id"]]
-        return [{**its, "kind": Kind.CLOSE_POSITION, "order_type": OrderType.MARKET},
-                {**its, "kind": Kind.SET_LEVERAGE, "leverage": 2, "exec_flags": Exec.POST_ONLY},
-                {**where, "scope": 1}, *amends, {**where, "scope": 0}]
-
-    def called_to_reduce(self) -> list[Fields]:
-        """Whoever has a margin call sends orders that only reduce."""
-        called = [row["account"] for row in self.view.accounts if row["margin_call"]]
-        if not called:
-            return self.edge_of_margin_call()
-        account = self.rng.choice(called)
-        return [{**self.order(account, contract, side, 2), "exec_flags": Exec.REDUCE_ONLY}
-                for contract in range(len(self.world.contracts)) for side in (BUY, SELL)]
-
-    def roomless(self) -> list[Fields]:
-        """Every account sets a leverage on every contract, until no record is left for it."""
-        if self.rng.random() < 0.8:
-            return []
-        return [{"kind": Kind.SET_LEVERAGE, "account": row["account"], "contract": contract,
-                 "leverage": 2} for row in self.view.accounts
-                for contract in range(len(self.world.contracts))]
-
-    def add_to(self, position: Position, more: int) -> list[Fields]:
-        """Or an order that rests already is amended, so that it takes (304)."""
-        steps = super().add_to(position, more)
-        if not steps or self.rng.random() < 0.6:
-            return steps
-        mark, quote, order = steps
-        away = max(1, quote["price_ticks"] // 50)
-        self.client_ids += 1
-        rests = {**order, "order_type": OrderType.LIMIT, "client_order_id": self.client_ids,
-                 "price_ticks": max(1, quote["price_ticks"] - away if order["side"] == BUY
-                                    else quote["price_ticks"] + away)}
-        return [rests, mark, quote,
-                {"kind": Kind.AMEND, "account": order["account"],
-                 "client_order_id": self.client_ids, "price_ticks": quote["price_ticks"]}]
-
-    def edge_close(self) -> list[Fields]:
-        """Or an order of the other side closes (310)."""
-        steps = super().edge_close()
-        if not steps or self.rng.random() < 0.6:
-            return steps
-        close, quote = steps[-1], steps[-2]
-        order: Fields = {"kind": Kind.NEW_ORDER, "account": close["account"],
-                         "contract": close["contract"], "side": 3 - quote["side"],
-                         "order_type": OrderType.MARKET, "qty_lots": quote["qty_lots"]}
-        if close["isolation_id"]:
-            order.update(isolation_id=close["isolation_id"], exec_flags=Exec.ISOLATED_MARGIN)
-        return [*steps[:-1], order]
 
 
 @dataclass

@@ -13,7 +13,8 @@ from cells import cell, holes, possible, show
 from driver import ModelSide, Row
 from recording import judge, read_all, record, record_all
 from reference.codes import Ev, Kind
-from soak import Soak, Swarm, play, trace_of, written
+from soak import Soak, play, trace_of, written
+from swarm import Swarm
 from worlds import Step, make_world
 
 KIND, BALANCE_UNITS = 5, 13

@@ -314,3 +314,16 @@ def test_a_result_is_a_value_that_nobody_changes(ann: pc.Account) -> None:
         assert hash(twin) == hash(result)
         assert repr(twin) == repr(result)
     assert dataclasses.replace(result, status="ACTIVE") != result
+
+
+def test_the_number_of_a_result_is_that_of_its_order_whatever_else_happened(
+    ann: pc.Account,
+) -> None:
+    """O6: what is due ends first, and its events come before the order's own."""
+    now = ann._core.engine.time_ns
+    ann.create_order("BTCUSD-PERP", "BUY", 1, price=50_000, time_in_force="GTD", expiry_ns=now + 9)
+    result = ann.create_order("BTCUSD-PERP", "BUY", 1, price=50_001, timestamp_ns=now + 9)
+    (live,) = ann.open_orders
+    amended = ann.amend_order(live.order_id, new_price=50_002)
+    assert result.order_id == amended.order_id == live.order_id
+    assert (result.quantity, amended.order_id) == (1, live.order_id)
