@@ -188,7 +188,7 @@ leverage=block.leverage)
       ISOLATED + "test_auto_top_up_moves_exactly_the_need"),
     M("I7", "blocks.py", "    if need > main_now.transferable:", "    if need > 2 * main_now.free:",
       ISOLATED + "test_leverage_down_is_never_half_applied"),
-    M("I8", "blocks.py", "    if c.amount_units > max(0, most):",
+    M("I8", "blocks.py", "    if c.amount_units > free:",
       "    if c.amount_units > now.transferable + 1:",
       ISOLATED + "test_margin_comes_from_mains_transferable_money_to_the_last_unit"),
     M("I8", "posting.py", """        post_cash(state, block, usd, Reason.ISOLATED_TRANSFER, \

@@ -6,6 +6,7 @@ what fails here comes back shrunk.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from driver import EngineSide, Pair
@@ -39,17 +40,22 @@ PROFILES = (
 class BothVenues(RuleBasedStateMachine):
     """Every rule is one command; `Pair.play_closely` compares all there is to compare."""
 
-    @initialize(seed=st.integers(0, 7), wealth=st.lists(
+    @initialize(seed=st.integers(0, 7), in_kind=st.booleans(), wealth=st.lists(
         st.sampled_from([40, 300, 3_000, 20_000]), min_size=ACCOUNTS, max_size=ACCOUNTS))
-    def open_the_venue(self, seed: int, wealth: list[int]) -> None:
-        self.world = make_world(seed)
+    def open_the_venue(self, seed: int, in_kind: bool, wealth: list[int]) -> None:
+        """In kind: four fifths of everybody's money are USDC."""
+        world = make_world(seed)
+        self.world = replace(world, venue=replace(world.venue, block_collateral=int(in_kind)))
         self.pair = Pair(self.world, EngineSide(self.world))
         self.now = SECOND
         self.do(Kind.INDEX, currency=Currency.USDC, mark_ticks=999_900)
         for account, money in enumerate(wealth):
             self.do(Kind.OPEN_ACCOUNT, account=account)
             self.do(Kind.DEPOSIT, account=account, currency=Currency.USD,
-                    amount_units=money * USD_UNITS)
+                    amount_units=money * USD_UNITS // (5 if in_kind else 1))
+            if in_kind:
+                self.do(Kind.DEPOSIT, account=account, currency=Currency.USDC,
+                        amount_units=money * USD_UNITS * 4 // 5)
             self.do(Kind.SET_ELIGIBILITY, account=account, profile=FULL_PROFILE)
         for contract, price in enumerate(REFERENCE_TICKS):
             self.do(Kind.MARK, contract=contract,
@@ -115,6 +121,23 @@ class BothVenues(RuleBasedStateMachine):
             self.do(Kind.AMEND, account=order["account"], order_id=order["order_id"], qty_lots=qty,
                     price_ticks=self.price(order["contract"], off) if off else 0)
 
+    @rule(account=accounts, contract=contracts, side=sides, qty=lots, off=steps_off,
+          kind=st.sampled_from([OrderType.STOP_LOSS, OrderType.TAKE_PROFIT]), leverage=leverages,
+          isolated=st.booleans())
+    def wait(self, account: int, contract: int, side: int, qty: int, off: int, kind: int,
+             leverage: int, isolated: bool) -> None:
+        """A conditional order; for a block that may not be there yet."""
+        block = self.block_fields(account, contract, leverage) if isolated else {}
+        self.do(Kind.NEW_ORDER, account=account, contract=contract, side=side, qty_lots=qty,
+                order_type=kind, trigger_price_ticks=self.price(contract, off), **block)
+
+    @rule(number=st.integers(0, 30), off=steps_off, qty=st.integers(0, 60))
+    def amend_what_waits(self, number: int, off: int, qty: int) -> None:
+        order = self.pick([o for o in self.pair.state["orders"] if o["trigger_type"]], number)
+        if order:
+            self.do(Kind.AMEND, account=order["account"], order_id=order["order_id"], qty_lots=qty,
+                    trigger_price_ticks=self.price(order["contract"], off) if off else 0)
+
     @rule(number=st.integers(0, 30))
     def cancel(self, number: int) -> None:
         order = self.pick(self.pair.state["orders"], number)
@@ -147,12 +170,14 @@ class BothVenues(RuleBasedStateMachine):
         else:
             self.do(Kind.SET_LEVERAGE, account=account, contract=contract, leverage=leverage)
 
-    @rule(number=st.integers(0, 9), adds=st.booleans(), money=dollars, odd=odd_units)
-    def move_margin(self, number: int, adds: bool, money: int, odd: int) -> None:
+    @rule(number=st.integers(0, 9), adds=st.booleans(), money=dollars, odd=odd_units,
+          currency=st.sampled_from([0, Currency.USD, Currency.USDC, Currency.USDC]))
+    def move_margin(self, number: int, adds: bool, money: int, odd: int, currency: int) -> None:
         block = self.pick(self.pair.state["blocks"], number)
         if block:
             self.do(Kind.ADD_MARGIN if adds else Kind.REMOVE_MARGIN, account=block["account"],
-                    isolation_id=block["isolation_id"], amount_units=money * USD_UNITS // 4 + odd)
+                    isolation_id=block["isolation_id"], currency=currency,
+                    amount_units=money * USD_UNITS // 4 + odd)
 
     @rule(account=accounts, enters=st.booleans(), currency=st.integers(1, 2), money=dollars,
           odd=odd_units)

@@ -120,9 +120,12 @@ def add_margin(state: State, c: Command) -> None:
     in_usdc = is_usdc(state, c)
     block = open_block(state, c.account, c.isolation_id)
     main = state.main(c.account)
-    most = withdrawable_usdc(state, main) if in_usdc else amounts(state, main).payable
-    if c.amount_units > max(0, most):
-        raise Refused(Code.INSUFFICIENT_BALANCE, c.amount_units, most)
+    now = amounts(state, main)
+    free, shown = now.transferable, now.payable
+    if in_usdc:
+        free = shown = withdrawable_usdc(state, main)
+    if c.amount_units > free:
+        raise Refused(Code.INSUFFICIENT_BALANCE, c.amount_units, shown)
     parts = (0, c.amount_units) if in_usdc else parts_of(state, main, c.amount_units)
     fund_position(state, block, parts)
 

@@ -187,7 +187,9 @@ def amend(state: State, c: Command) -> None:
     total_now = order.filled + order.left
     price, total = c.price_ticks or order.price, c.qty_lots or total_now
     if total <= order.filled:
-        raise Refused(Code.INVALID_ORDER_QTY, lots=order.filled + 1)
+        smallest = state.markets[order.contract].terms.terms.min_order_lots
+        raise Refused(Code.INVALID_ORDER_QTY,
+                      lots=smallest if order.trigger_type else order.filled + 1)
     if order.trigger_type:
         amend_dormant(state, order, price, total, c.trigger_price_ticks or order.trigger_price)
     elif price == order.price and total < total_now:

@@ -532,3 +532,34 @@ def test_a_block_is_the_same_whatever_the_policy_when_it_has_no_usdc(make_venue:
         told.append([list(answer) for answer in venue.told])
     assert told[0] == told[1]
     assert any(e.kind == Ev.LIQUIDATED for answer in told[0] for e in answer)
+
+
+PREVIEWS = [
+    ("an order for a new block", {"kind": Kind.NEW_ORDER, "contract": BTC, "side": 2,
+                                  "order_type": 1, "price_ticks": 61_000, "qty_lots": 10,
+                                  **isolated(0, 1)}),
+    ("margin in", {"kind": Kind.ADD_MARGIN, "isolation_id": 1, "amount_units": 9 * USD,
+                   "currency": USDC}),
+    ("margin out", {"kind": Kind.REMOVE_MARGIN, "isolation_id": 1, "amount_units": 9 * USD,
+                    "currency": USDC}),
+    ("leverage down", {"kind": Kind.SET_LEVERAGE, "contract": BTC, "isolation_id": 1,
+                       "leverage": 10, "exec_flags": Exec.AUTO_TOP_UP}),
+    ("a full close", {"kind": Kind.CLOSE_POSITION, "contract": BTC, "order_type": 2,
+                      "isolation_id": 1}),
+    ("an index that breaks it", {"kind": Kind.INDEX, "mark_ticks": 400_000, "currency": USDC}),
+    ("a settlement", {"kind": Kind.SETTLE_SESSION}),
+]
+
+
+@pytest.mark.parametrize("case", PREVIEWS, ids=lambda case: case[0])
+def test_a_preview_says_what_happens_to_both_currencies(kind: World, case: Any) -> None:
+    """X1: the whole state is compared after it."""
+    _, fields = case
+    block_of(kind, DAVE, 100)
+    margin(kind, Kind.ADD_MARGIN, 20 * USD)
+    kind.buy(MAKER, 100, 59_400)
+    kind.mark(BTC, 606_000)
+    owner = {} if fields["kind"] in (Kind.INDEX, Kind.SETTLE_SESSION) else {"account": DAVE}
+    foreseen = kind.preview(**fields, **owner)
+    assert foreseen.code == 0
+    assert kind.do(**fields, **owner) == foreseen

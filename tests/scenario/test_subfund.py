@@ -238,3 +238,16 @@ def test_a_debt_that_is_paid_back_goes_to_the_shared_fund(make_venue: Make) -> N
     assert answer is not None
     assert fund_events(answer) == [(Ledger.FUND_USD, NO_CONTRACT, dollars("7.5"))]
     assert answer.paid(Ledger.MAIN_USD, Reason.INSURANCE_FUND) == -dollars("7.5")
+
+
+def test_a_preview_says_what_a_sub_fund_pays(make_venue: Make) -> None:
+    """X1: a mark that costs both funds, and a top-up."""
+    venue = make_venue(liquidation_limit=Policy.LIMIT_BAND, **ON)
+    block_of(venue, ALICE, 100)
+    venue.buy(MAKER, 100, 55_000)
+    top_up = {"kind": Kind.FUND_TOP_UP, "currency": Currency.USD, "amount_units": USD,
+              "contract": BTC, "scope": Scope.FUND_OF_CONTRACT}
+    for command in (top_up, {"kind": Kind.MARK, "contract": BTC, "mark_ticks": 560_000}):
+        foreseen = venue.preview(**command)
+        assert venue.do(**command) == foreseen
+    assert sub_fund(venue, BTC) == 0

@@ -240,6 +240,9 @@ def test_the_smallest_order_is_that_of_the_contract(venue: World) -> None:
     """O2, O4: SOL takes 10 lots at least: 415 for 9, on the way down and with another trigger."""
     venue.mark(2, 10_000)
     stop = wait_for(venue, STOP, SELL, 9_000, contract=2, lots=20).order_id
+    negative = venue.amend(ALICE, stop, qty_lots=-1).refusal
+    assert negative is not None
+    assert (negative.code, negative.qty_lots) == (Code.INVALID_ORDER_QTY, 10)
     for more in ({}, {"trigger_price_ticks": 8_000}):
         refused = venue.amend(ALICE, stop, qty_lots=9, **more)
         assert (refused.code, refused.refusal.qty_lots) == (  # type: ignore[union-attr]
@@ -303,3 +306,19 @@ def test_an_amendment_while_it_is_reached_is_too_late_or_makes_it_wait(make_venu
     assert fired(venue.mark(BTC, 602_000)) == [fourth]
     refused = venue.amend(ALICE, fifth, qty_lots=20)
     assert (refused.code, fired(refused)) == (Code.INVALID_TRIGGER, [fifth])
+
+
+@pytest.mark.parametrize("change", [{"qty_lots": 4}, {"trigger_price_ticks": 59_500}, {
+    "trigger_price_ticks": 60_000}], ids=["fewer lots", "another trigger", "a reached one"])
+def test_a_preview_says_what_an_amendment_of_what_waits_does(
+    venue: World, change: dict[str, int]
+) -> None:
+    """X1: the state is compared after it; the block of a preview is gone, and its id is free."""
+    entry = {"kind": 1, "account": ALICE, "side": BUY, "qty_lots": 10, "contract": BTC,
+             "order_type": STOP, "trigger_price_ticks": 60_100, **isolated(20)}
+    foreseen = venue.preview(**entry)
+    assert venue.do(**entry) == foreseen
+    stop = wait_for(venue, STOP, SELL, 59_000).order_id
+    amend = {"kind": 3, "account": ALICE, "order_id": stop, **change}
+    foreseen = venue.preview(**amend)
+    assert venue.do(**amend) == foreseen

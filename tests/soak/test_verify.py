@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recording import record
-from reference.codes import Ev, Ledger, Reason
+from reference.codes import Ev, Ledger, Reason, name_of
 
 from perpcore.records import EVENT
 from perpcore.verify import NAMES, Finding, Fold, Row, fold_events
@@ -52,11 +52,14 @@ def test_the_events_of_any_run_fold_to_the_balances_that_they_state(seed: int) -
     assert finding(rows_of(seed)) is None
 
 
-def test_the_fold_ends_at_the_state_of_the_venue() -> None:
-    """L2: account by account, block by block, lot by lot."""
+@pytest.mark.parametrize("seed", [7, 4], ids=["the default rules", "sub-funds, USDC in kind"])
+def test_the_fold_ends_at_the_state_of_the_venue(seed: int) -> None:
+    """L2: account by account, block by block, lot by lot, contract by contract."""
     from driver import EngineSide
 
-    recording = record(7, 1_000)
+    recording = record(seed, 1_000)
+    assert bool(recording.world.venue.fund_by_contract) == (seed == 4)
+    assert bool(recording.world.venue.block_collateral) == (seed == 4)
     side, fold = EngineSide(recording.world), Fold()
     for batch in recording.batches:
         assert fold_events(side.apply(batch.steps), fold) is None
@@ -73,8 +76,14 @@ def test_the_fold_ends_at_the_state_of_the_venue() -> None:
                                                             row["contract"])
         assert fold.balances.get((Ledger.BLOCK_POSITION, unit), 0) == row["cash_units"]
         assert fold.balances.get((Ledger.BLOCK_ORDER, unit), 0) == row["order_cash_units"]
+        for ledger, name in ((Ledger.BLOCK_POSITION_USDC, "usdc_units"),
+                             (Ledger.BLOCK_ORDER_USDC, "order_usdc_units")):
+            assert fold.balances.get((ledger, unit), 0) == row.get(name, 0)
         assert (held.lots, held.cost) == (row["qty_lots"], row["cost_units"])
         assert fold.blocks[row["isolation_id"]] == row["state"]
+    for number, row in enumerate(dump["contracts"]):
+        place = (Ledger.SUB_FUND, (number, 0))
+        assert fold.balances.get(place, 0) == row.get("sub_fund_units", 0)
     assert fold.fees == dump["fees_units"]
     assert fold.sessions == dump["session"] - 1
     assert {number: lots for number, lots in fold.orders.items() if lots} == {
@@ -88,6 +97,20 @@ def test_one_unit_more_in_any_balance_event_is_found_at_that_event(rows: list[Ro
         found = finding(forged)
         assert found is not None, place
         assert found.row == place or fund_opening
+
+
+@pytest.mark.parametrize("ledger", [Ledger.SUB_FUND, Ledger.BLOCK_ORDER_USDC])
+def test_a_balance_that_no_rule_lets_fall_below_0_is_found_there(ledger: int) -> None:
+    """S1, A4: whatever the books say elsewhere."""
+    rows = rows_of(4)
+    place = next(place for place in places(rows, Ev.BALANCE) if rows[place][LEDGER] == ledger
+                 and rows[place][AMOUNT] > 0)
+    amount = -rows[place][AMOUNT]
+    forged = list(rows[place])
+    forged[AMOUNT], forged[FIELD["balance_units"]] = amount, amount
+    found = finding([*rows[:place], tuple(forged)])
+    assert found is not None
+    assert (found.row, found.problem) == (place, f"{name_of(Ledger, ledger)} would be {amount}")
 
 
 def test_one_unit_taken_from_one_account_and_given_to_another_is_found(rows: list[Row]) -> None:
@@ -124,7 +147,10 @@ def test_a_doubled_event_is_found(rows: list[Row]) -> None:
 
 
 def test_a_lot_more_or_less_in_a_fill_is_found_at_that_fill(rows: list[Row]) -> None:
-    for place in places(rows, Ev.FILL)[2::7]:
+    """The first of a contract apart: it tells what a lot is worth."""
+    fills, contract = places(rows, Ev.FILL), FIELD["contract"]
+    first = {rows[place][contract]: place for place in reversed(fills)}
+    for place in [place for place in fills if place not in first.values()][1::7]:
         for by in (1, -1):
             forged = changed(rows[place], "qty_lots", by)
             found = finding([*rows[:place], forged, *rows[place + 1:]])
