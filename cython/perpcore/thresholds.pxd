@@ -587,8 +587,8 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
 cdef inline uint32_t sweep(Core* e, uint32_t contract) noexcept nogil:
     """Look at every unit that the new mark reached; who fails a test is touched.
 
-    But for blocks of USD alone: those below maintenance stand in `ranked` with the key of their turn (Q8): nothing can change
-    them before the round, which needs no second test. Returns how many they are.
+    Blocks of USD alone that are below maintenance stand in `ranked` with the key of their turn
+    (Q8): nothing can change them before the round, which needs no second test. Returns how many.
     """
     cdef uint32_t count = empty_crossed(e, contract), failing = 0, n, i, u
     for n in range(count):
