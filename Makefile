@@ -1,6 +1,6 @@
 # make demo: a venue through a crash, with a report in out/.   make test: the whole test suite.
 # Both make their own .venv and install what they need; a C++ compiler and Python >= 3.11 suffice.
-# Others: bench, bench-quick, bench-peers, rules, soak, mutate, lint, clean.
+# Others: bench, bench-quick, bench-peers, rules, soak, planted, mutate, lint, clean.
 # make PYTHON=python3.12 test picks a Python.
 
 SHELL := /bin/bash

@@ -8,7 +8,12 @@ go into HdrHistograms, which the JSON keeps whole.
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import limit_loop
@@ -155,3 +160,23 @@ def test_latency(benchmark):
     benchmark.extra_info["series"] = [series.facts() for series in runs.series.values()]
     for traffic in runs.venues.values():
         venue_loads.check(traffic.engine)
+
+
+def test_steady_state(benchmark):
+    """Allocations and page faults while orders flow, in a process whose allocator counts."""
+    shim = probe.preload()
+
+    def run() -> dict[str, Any]:
+        told = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("steady.py")), str(shim)], check=True,
+            capture_output=True, text=True, env={**os.environ, "LD_PRELOAD": str(shim)},
+        )  # fmt: skip
+        found = json.loads(told.stdout)
+        allocations, faults = (sum(column) for column in zip(*found["grown"], strict=True))
+        return {
+            "allocations": {"value": allocations, "unit": "", "rounds": found["grown"]},
+            "page faults": {"value": faults, "unit": ""},
+            "commands": {"value": found["stretch"] * len(found["grown"]), "unit": ""},
+        }
+
+    measure.once(benchmark, run)

@@ -88,18 +88,29 @@ def engine() -> ModuleType:
     return compiled("engine")
 
 
-@cache
-def library() -> ctypes.CDLL:
-    """latency.c with the limit loop in it, compiled with the product's flags."""
-    folder = BUILD / fingerprint("latency.c", "latency.h", "limit_loop.c", "limit_loop.h")
-    target = folder / "latency.so"
+def in_c(name: str, *more: str) -> Path:
+    """<name>.c as a library, compiled with the product's flags; `more`: what it includes."""
+    folder = BUILD / fingerprint(f"{name}.c", *more)
+    target = folder / f"{name}.so"
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         run(
             limit_loop.compiler(), *limit_loop.product_flags(), "-std=gnu11", "-shared", "-fPIC",
-            f"-I{HERE}", str(HERE / "latency.c"), "-o", f"{target}.new",
+            f"-I{HERE}", str(HERE / f"{name}.c"), "-o", f"{target}.new",
         )  # fmt: skip
         Path(f"{target}.new").replace(target)
+    return target
+
+
+def preload() -> Path:
+    """The counting allocator, for LD_PRELOAD."""
+    return in_c("steady")
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """latency.c with the limit loop in it."""
+    target = in_c("latency", "latency.h", "limit_loop.c", "limit_loop.h")
     loaded = limit_loop.declared(ctypes.CDLL(str(target)))
     pointer, count = ctypes.c_void_p, ctypes.c_uint64
     for name, result, arguments in (

@@ -35,7 +35,8 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
-    edit_order, edit_unit, event, is_block, prefetch_order, touch, unit_event, watch,
+    edit_order, edit_unit, event, is_block, prefetch_order, prefetch_owner, touch, unit_event,
+    watch,
 )
 from perpcore.thresholds cimport serves_after
 from perpcore.transfers cimport (
@@ -438,10 +439,17 @@ cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_tick
 
 
 cdef inline void ahead_of_maker(Core* e, uint32_t maker) noexcept nogil:
-    """Start loading the order behind the maker, and those that the maker's end unlinks."""
+    """Start loading the orders behind the maker, each a step further, and those that the maker's
+    end unlinks."""
     cdef uint32_t slot = e.pool.orders[maker].next
     if slot != NONE:
-        prefetch_order(e, slot)
+        prefetch_owner(e, e.pool.orders[slot].owner)
+        slot = e.pool.orders[slot].next
+        if slot != NONE:
+            prefetch(&e.legs[e.pool.orders[slot].owner])
+            slot = e.pool.orders[slot].next
+            if slot != NONE:
+                prefetch_order(e, slot)
     pool_prefetch_id(&e.pool, e.pool.orders[maker].order_id)
     if e.cold[maker].next_order != NONE:
         prefetch(&e.cold[e.cold[maker].next_order].prev_order)

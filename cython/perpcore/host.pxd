@@ -7,7 +7,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
-from perpcore.book cimport LINK_SLOT, pool_place, pool_prefetch_id
+from perpcore.book cimport LINK_SLOT, Book, book_best, book_head, pool_place, pool_prefetch_id
+from perpcore.codes cimport BUY, IOC, SELL
 from perpcore.contract cimport (
     E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
 )
@@ -17,7 +18,7 @@ from perpcore.memory cimport prefetch
 from perpcore.policies cimport policies_fit
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
-    MAX_CONTRACTS, Core, Market, core_free, core_init, market_init,
+    MAX_CONTRACTS, Account, Core, Market, core_free, core_init, market_init,
     prefetch_order, write_events_to,
 )
 
@@ -142,101 +143,106 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
     A record is found through the one before it (account, unit, leg, its orders; or id, order, leg,
     unit), so each command is visited several times: every visit follows what the last one has
     brought. A hint changes nothing; what it reads was true a moment ago, and every index read is
-    within its arena.
+    within its arena. New orders and cancels, cross and isolated come at random: a branch on which
+    it is would be foreseen wrong at every visit, so that all is asked for, and what a command does
+    not have is asked for at slot 0.
     """
     if left > AHEAD_RECORD:
         prefetch(&commands[AHEAD_RECORD])
         prefetch(<const char*>&commands[AHEAD_RECORD] + 64)
     if left > AHEAD_ACCOUNT:
-        ahead_account(e, &commands[AHEAD_ACCOUNT])
+        prefetch(&e.accounts[ahead_owner(e, &commands[AHEAD_ACCOUNT])])
+        pool_prefetch_id(&e.pool, commands[AHEAD_ACCOUNT].order_id)
     if left > AHEAD_UNIT:
         ahead_unit(e, &commands[AHEAD_UNIT])
+        ahead_makers(e, &commands[AHEAD_UNIT], 0)
     if left > AHEAD_LEG:
         ahead_leg(e, &commands[AHEAD_LEG])
     if left > AHEAD_ORDERS:
         ahead_orders(e, &commands[AHEAD_ORDERS])
+        ahead_makers(e, &commands[AHEAD_ORDERS], 1)
+
+
+cdef inline void ahead_makers(Core* e, const Command* c, int step) noexcept nogil:
+    """The orders that an IOC meets first: at each step one order more, and one record further."""
+    cdef Book* book
+    cdef int64_t best
+    cdef uint32_t slot
+    if (c.time_in_force != IOC or c.contract >= e.h.contract_count
+            or (c.side != BUY and c.side != SELL)):
+        return
+    book = &e.markets[c.contract].book
+    best = book_best(book, 0 if c.side == SELL else 1)
+    slot = NONE if best < 0 else book_head(book, 0 if c.side == SELL else 1, best)
+    while slot != NONE:
+        if step == 0:
+            prefetch_order(e, slot)
+            return
+        if step == 1:
+            prefetch(&e.legs[e.pool.orders[slot].owner])
+        slot = e.pool.orders[slot].next
+        step -= 1
+
+
+cdef inline uint32_t either(bint first, uint32_t a, uint32_t b) noexcept nogil:
+    """a if `first`, else b; without a branch."""
+    return b ^ ((a ^ b) & (0 - <uint32_t>first))
+
+
+cdef inline uint32_t some(uint32_t i) noexcept nogil:
+    """An index, 0 for NONE."""
+    return either(i == NONE, 0, i)
+
+
+cdef inline uint32_t ahead_owner(Core* e, const Command* c) noexcept nogil:
+    return either(c.account < e.h.account_count, c.account, 0)
 
 
 cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
-    """The slot at the place of the id that a command names; it may be another id's, or NONE."""
-    return (pool_place(&e.pool, c.order_id)[0] & LINK_SLOT) - 1
+    """The slot at the place of the id that a command names; it may be another id's, or 0."""
+    return some((pool_place(&e.pool, c.order_id)[0] & LINK_SLOT) - 1)
 
 
-cdef inline void ahead_account(Core* e, const Command* c) noexcept nogil:
-    if c.account < e.h.account_count:
-        prefetch(&e.accounts[c.account])
-    if c.order_id:
-        pool_prefetch_id(&e.pool, c.order_id)
+cdef inline uint32_t ahead_block(Core* e, const Command* c) noexcept nogil:
+    """The block that a new order may be for, else the main account."""
+    cdef Account* account = &e.accounts[ahead_owner(e, c)]
+    return either(c.isolation_id != 0 and account.first_block != NONE,
+                  account.first_block, account.unit)
 
 
 cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
     """The order that is named; the account's units that a new order may be for."""
-    cdef uint32_t slot
-    if c.order_id:
-        slot = ahead_slot(e, c)
-        if slot != NONE:
-            prefetch_order(e, slot)
-    if c.account < e.h.account_count:
-        prefetch(&e.units[e.accounts[c.account].unit])
-        slot = e.accounts[c.account].first_block
-        if c.isolation_id and slot != NONE:
-            prefetch(&e.units[slot])
+    prefetch_order(e, ahead_slot(e, c))
+    prefetch(&e.units[e.accounts[ahead_owner(e, c)].unit])
+    prefetch(&e.units[ahead_block(e, c)])
 
 
 cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
-    cdef uint32_t i
-    if c.order_id:
-        i = ahead_slot(e, c)
-        if i != NONE:
-            prefetch(&e.legs[e.pool.orders[i].owner])
-            ahead_neighbor(e, e.pool.orders[i].prev)
-            ahead_neighbor(e, e.pool.orders[i].next)
-            ahead_linked(e, e.cold[i].prev_order)
-            ahead_linked(e, e.cold[i].next_order)
-    elif c.account < e.h.account_count:
-        i = e.units[e.accounts[c.account].unit].first_leg
-        if i != NONE:
-            prefetch(&e.legs[i])
-        i = e.accounts[c.account].first_block
-        if c.isolation_id and i != NONE and e.units[i].first_leg != NONE:
-            prefetch(&e.legs[e.units[i].first_leg])
+    """The legs, and the neighbors of an order that is named."""
+    cdef uint32_t slot = ahead_slot(e, c)
+    cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
+    prefetch(&e.legs[either(c.order_id != 0, e.pool.orders[slot].owner, leg)])
+    prefetch(&e.legs[some(e.units[ahead_block(e, c)].first_leg)])
+    # The links of an order that is not in the book are those of its past: any slot, or none.
+    prefetch(&e.pool.orders[some(e.pool.orders[slot].prev)])
+    prefetch(&e.pool.orders[some(e.pool.orders[slot].next)])
+    prefetch(&e.cold[some(e.cold[slot].prev_order)].next_order)
+    prefetch(&e.cold[some(e.cold[slot].next_order)].next_order)
 
 
 cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
-    """What the orders of the leg add up to, and the unit of an order that is named."""
-    cdef uint32_t i
-    if c.order_id:
-        i = ahead_slot(e, c)
-        if i != NONE:
-            i = e.pool.orders[i].owner
-            ahead_group(e, i)
-            if e.legs[i].unit != NONE:
-                prefetch(&e.units[e.legs[i].unit])
-    elif c.account < e.h.account_count:
-        i = e.units[e.accounts[c.account].unit].first_leg
-        if i != NONE:
-            ahead_group(e, i)
-        i = e.accounts[c.account].first_block
-        if c.isolation_id and i != NONE and e.units[i].first_leg != NONE:
-            ahead_group(e, e.units[i].first_leg)
+    """What the orders of the legs add up to, and the unit of an order that is named."""
+    cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
+    leg = either(c.order_id != 0, e.pool.orders[ahead_slot(e, c)].owner, leg)
+    prefetch(&e.units[some(e.legs[leg].unit)])
+    ahead_group(e, leg)
+    ahead_group(e, some(e.units[ahead_block(e, c)].first_leg))
 
 
 cdef inline void ahead_group(Core* e, uint32_t leg) noexcept nogil:
-    cdef uint32_t g = e.legs[leg].orders
-    if g != NONE:
-        prefetch(&e.groups[g])
-        prefetch(&e.groups[g].count)
-
-
-cdef inline void ahead_neighbor(Core* e, uint32_t slot) noexcept nogil:
-    # The links of an order that is not in the book are those of its past: any slot, or none.
-    if slot < e.pool.capacity:
-        prefetch(&e.pool.orders[slot])
-
-
-cdef inline void ahead_linked(Core* e, uint32_t slot) noexcept nogil:
-    if slot < e.pool.capacity:
-        prefetch(&e.cold[slot].next_order)
+    cdef uint32_t g = some(e.legs[leg].orders)
+    prefetch(&e.groups[g])
+    prefetch(&e.groups[g].count)
 
 
 cdef inline void host_apply(Host* host, const Command* commands, uint64_t count, Event* out,

@@ -28,6 +28,12 @@ cdef extern from "perpcore/int128.hpp" nogil:
     int u64_cmp_products "perpcore::u64_cmp_products"(
         uint64_t a, uint64_t b, uint64_t c, uint64_t d) noexcept
 
+    # The upper word of a b.
+    uint64_t u64_mul_high "perpcore::u64_mul_high"(uint64_t a, uint64_t b) noexcept
+    # Whether a b / d, down, fits 64 bits; then quotient[0] is it and rest[0] what is left.
+    bint u64_mul_div "perpcore::u64_mul_div"(
+        uint64_t a, uint64_t b, uint64_t d, uint64_t* quotient, uint64_t* rest) noexcept
+
     # ---- 128 bits
     i128 i128_from "perpcore::i128_from"(int64_t a) noexcept
     i128 i128_mul "perpcore::i128_mul"(int64_t a, int64_t b) noexcept

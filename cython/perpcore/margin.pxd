@@ -10,7 +10,7 @@ from perpcore.int128 cimport (
     FRACTIONS_MAX, add64, ceil_div, floor_div, fractions_cmp, i128, i128_add, i128_ceil_div,
     i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64, i128_from, i128_mul,
     i128_mul_u, i128_neg, i128_to64, mul64, mul_overflows, sub64, u64_cmp_products,
-    u64_exact_div, u64_gcd,
+    u64_exact_div, u64_gcd, u64_mul_div, u64_mul_high,
 )
 from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport Brackets
@@ -21,6 +21,12 @@ cdef enum:
 cdef struct Rate:
     uint64_t num
     uint64_t den
+
+# A rate below 1 beside its reciprocal: many amounts of one rate need no division.
+cdef struct Scaled:
+    uint64_t num
+    uint64_t den
+    uint64_t whole               # floor(num 2^64 / den)
 
 # A requirement of a notional N: N x rate - cum, exact; without brackets cum is 0.
 cdef struct Line:
@@ -81,6 +87,33 @@ cdef inline int64_t rate_floor(int64_t amount_units, Rate rate) noexcept nogil:
             amount_units, <int64_t>rate.num, &product):
         return floor_div(product, <int64_t>rate.den)
     return i128_floor_div64(i128_mul_u(i128_from(amount_units), rate.num), rate.den)
+
+
+cdef inline Scaled rate_scaled(Rate rate) noexcept nogil:
+    """A rate below 1 with its reciprocal."""
+    cdef Scaled s
+    cdef uint64_t rest = 0
+    CHECK(rate.num < rate.den)
+    s.num = rate.num
+    s.den = rate.den
+    s.whole = 0
+    # num 2^63 x 2 / den fits, as the rate is below 1.
+    u64_mul_div(rate.num, <uint64_t>1 << 63, rate.den, &s.whole, &rest)
+    s.whole = 2 * s.whole + (rest >= rate.den - rest)
+    return s
+
+
+cdef inline uint64_t scaled_about(uint64_t amount_units, const Scaled* rate) noexcept nogil:
+    """amount x rate, down, or one less: what the reciprocal lacks is below 1 in all."""
+    return u64_mul_high(amount_units, rate.whole)
+
+
+cdef inline int64_t scaled_ceil(uint64_t amount_units, const Scaled* rate) noexcept nogil:
+    """rate_ceil without a division; the amount is below 2^63."""
+    cdef uint64_t about = scaled_about(amount_units, rate)
+    # What is left is below twice the denominator, so that the low words alone give it.
+    cdef uint64_t rest = amount_units * rate.num - about * rate.den
+    return <int64_t>(about + (rest > 0) + (rest > rate.den))
 
 
 # ---- exact sums
@@ -162,16 +195,35 @@ cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, 
     direction round like one division by the product.
     """
     CHECK(qty_lots != 0)
-    cdef uint64_t tick
-    cdef i128 gap
+    cdef uint64_t tick, by_tick, rest
+    cdef int64_t mark, owed
     if qty_lots > 0:
         CHECK(a.num < a.den)
         tick = <uint64_t>mul64(qty_lots, v)
-        gap = i128_mul_u(i128_from(sub64(cost_units, cash_units)), a.den)
+        owed = sub64(cost_units, cash_units)
+        if owed <= 0:
+            return 0
+        if not u64_mul_div(<uint64_t>owed, a.den, tick, &by_tick, &rest) or by_tick >> 62:
+            return far_threshold(owed, tick, a, True, max_mark_ticks)
+        mark = ceil_div(<int64_t>by_tick + (rest > 0), <int64_t>(a.den - a.num)) - 1
+        return mark if mark < max_mark_ticks else max_mark_ticks
+    tick = <uint64_t>mul64(-qty_lots, v)
+    owed = sub64(cash_units, cost_units)
+    if owed < 0:
+        return 1
+    if not u64_mul_div(<uint64_t>owed, a.den, tick, &by_tick, &rest) or by_tick >> 62:
+        return far_threshold(owed, tick, a, False, max_mark_ticks)
+    mark = floor_div(<int64_t>by_tick, <int64_t>(a.den + a.num)) + 1
+    return mark if mark <= max_mark_ticks else max_mark_ticks + 1
+
+
+cdef inline int64_t far_threshold(int64_t owed_units, uint64_t tick, Rate a, bint is_long,
+                                  int64_t max_mark_ticks) noexcept nogil:
+    """liquidation_threshold where a number in between passes 64 bits."""
+    cdef i128 gap = i128_mul_u(i128_from(owed_units), a.den)
+    if is_long:
         gap = i128_ceil_div(i128_ceil_div(gap, tick), a.den - a.num)
         return within(i128_add(gap, i128_from(-1)), 0, max_mark_ticks)
-    tick = <uint64_t>mul64(-qty_lots, v)
-    gap = i128_mul_u(i128_from(sub64(cash_units, cost_units)), a.den)
     gap = i128_floor_div(i128_floor_div(gap, tick), a.den + a.num)
     return within(i128_add(gap, i128_from(1)), 1, max_mark_ticks + 1)
 

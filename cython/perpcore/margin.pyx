@@ -30,6 +30,17 @@ cdef int64_t E4 = 10_000
 cdef int64_t E9 = 1_000_000_000
 cdef int64_t E15 = 1_000_000_000_000_000
 
+# A rate that sizes up to a limit have, scaled; beyond it the size has a say, or a bracket.
+cdef struct Flat:
+    Scaled rate
+    int64_t lots                 # 1..lots; 0: no size has it
+
+# The largest numbers of a row.
+cdef struct Span:
+    int64_t lots
+    int64_t mark_ticks
+    int64_t leverage
+
 # Rates over one denominator, so that a test or a threshold is one multiplication.
 cdef struct Rates:
     Rate taker
@@ -53,7 +64,8 @@ cdef inline int64_t amount_ceil(int64_t units, Rate rate) noexcept nogil:
     return 0 if units == 0 else rate_ceil(units, rate)
 
 
-cdef Rate margin_rate_of(const Rates* r, int64_t lots, int64_t n, int64_t leverage) noexcept nogil:
+cdef inline Rate margin_rate_of(const Rates* r, int64_t lots, int64_t n,
+                                int64_t leverage) noexcept nogil:
     """min(1, max(1 / leverage, 1 / max leverage, unit margin rate x lots)) (C1).
 
     With brackets max(1 / leverage, 1 / leverage of the notional's bracket).
@@ -68,29 +80,29 @@ cdef Rate margin_rate_of(const Rates* r, int64_t lots, int64_t n, int64_t levera
     return rate if leverage == 0 else rate_max(rate, Rate(1, <uint64_t>leverage))
 
 
-cdef uint64_t maintenance_num_of(const Rates* r, int64_t lots) noexcept nogil:
+cdef inline uint64_t maintenance_num_of(const Rates* r, int64_t lots) noexcept nogil:
     if lots >= r.cap_lots:
         return r.cap_num
     cdef uint64_t by_size = r.lot_num * <uint64_t>lots
     return by_size if by_size > r.flat_num else r.flat_num
 
 
-cdef Line maintenance_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
+cdef inline Line maintenance_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
     """Maintenance of a size, or of a notional n where there are brackets (C1)."""
     if r.brackets.count:
         return bracket_line(&r.brackets, bracket_of(&r.brackets, n), 0)
     return Line(Rate(maintenance_num_of(r, lots), r.den), 0)
 
 
-cdef Line trigger_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
+cdef inline Line trigger_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
     """Maintenance and fee reserve; its rate is a of Q2."""
     cdef Line line = maintenance_of(r, lots, n)
     line.rate.num += r.reserve_num
     return line
 
 
-cdef bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
-                   int64_t mark) noexcept nogil:
+cdef inline bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
+                          int64_t mark) noexcept nogil:
     cdef Line line
     if qty == 0:
         return cash < 0
@@ -98,8 +110,37 @@ cdef bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t
     return margin_below(add64(cash, line.cum_units), qty, cost, mark, v, line.rate)
 
 
-cdef int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t cash, int64_t qty,
-                          int64_t cost) noexcept nogil:
+cdef inline bint is_below_quickly(const Rates* r, const Flat* trigger, int64_t v, int64_t cash,
+                                  int64_t qty, int64_t cost, int64_t mark) noexcept nogil:
+    """is_below with one product where the trigger rate is flat and equity is not at the edge."""
+    cdef int64_t value = mul64(qty, mul64(v, mark))
+    cdef int64_t over = cash + value - cost - <int64_t>scaled_about(size_of(value), &trigger.rate)
+    # The requirement lies in [0, 2) above what is taken off here.
+    if rarely(not is_flat(trigger, size_of(qty)) or <uint64_t>over < 2):
+        return is_below(r, v, cash, qty, cost, mark)
+    return over < 0
+
+
+cdef inline int64_t initial_of(const Rates* r, const Flat* margin, int64_t v, int64_t qty,
+                               int64_t mark, int64_t leverage) noexcept nogil:
+    cdef int64_t n = mul64(size_of(qty), mul64(v, mark))
+    if is_flat(margin, size_of(qty)):
+        return scaled_ceil(n, &margin.rate)
+    return amount_ceil(n, margin_rate_of(r, size_of(qty), n, leverage))
+
+
+cdef inline int64_t maintenance_units_of(const Rates* r, const Flat* maintenance, int64_t v,
+                                         int64_t qty, int64_t mark) noexcept nogil:
+    cdef int64_t n = mul64(size_of(qty), mul64(v, mark))
+    cdef Line line
+    if is_flat(maintenance, size_of(qty)):
+        return scaled_ceil(n, &maintenance.rate)
+    line = maintenance_of(r, size_of(qty), n)
+    return amount_ceil(n, line.rate) - line.cum_units
+
+
+cdef inline int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t cash,
+                                 int64_t qty, int64_t cost) noexcept nogil:
     """The liquidation mark; 0 where no mark in 1..max does it."""
     cdef int64_t mark
     if qty == 0:
@@ -112,14 +153,45 @@ cdef int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, int64_t c
     return mark if mark <= max_mark else 0
 
 
-cdef int64_t balance_of(const Rates* r, int64_t v, int64_t cash, int64_t qty, int64_t cost,
-                        int64_t mark) noexcept nogil:
+cdef inline int64_t balance_of(const Scaled* reserve, int64_t v, int64_t cash, int64_t qty,
+                               int64_t cost, int64_t mark) noexcept nogil:
     cdef int64_t value = mul64(qty, mul64(v, mark))
-    return sub64(sub64(add64(cash, value), cost), amount_ceil(size_of(value), r.fee_reserve))
+    return sub64(sub64(add64(cash, value), cost), scaled_ceil(size_of(value), reserve))
+
+
+cdef inline Flat flat_of(Rate rate, int64_t lots) noexcept nogil:
+    """A rate of 1 has no reciprocal here: nothing is flat then."""
+    cdef Flat f
+    f.lots = lots if rate.num < rate.den else 0
+    f.rate = rate_scaled(rate if rate.num < rate.den else Rate(0, 1))
+    return f
+
+
+cdef inline bint is_flat(const Flat* f, int64_t lots) noexcept nogil:
+    # As one comparison: 0 lots less 1 is a huge unsigned number.
+    return <uint64_t>lots - 1 < <uint64_t>f.lots
+
+
+cdef inline Flat flat_margin_of(const Rates* r, const Span* span, int64_t leverage) noexcept nogil:
+    """The margin rate at a leverage, 0: none set, of the sizes that are too small to matter."""
+    cdef int64_t lots = 0 if r.brackets.count else span.lots
+    if leverage == 0:
+        leverage = span.leverage
+    if r.lot.num:
+        lots = min(lots, floor_div(<int64_t>r.lot.den, <int64_t>r.lot.num * leverage))
+    return flat_of(Rate(1, <uint64_t>leverage), lots)
 
 
 cdef inline bint is_outside(int64_t value, int64_t low, int64_t high) noexcept nogil:
-    return value < low or value > high
+    # As one comparison: below `low` the difference is a huge unsigned number.
+    return <uint64_t>value - <uint64_t>low > <uint64_t>high - <uint64_t>low
+
+
+cdef inline bint is_bad(const Span* span, int64_t cash, int64_t qty, int64_t cost,
+                        int64_t mark) noexcept nogil:
+    return (is_outside(qty, -span.lots, span.lots) | is_outside(mark, 1, span.mark_ticks)
+            | is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
+            | is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1))
 
 
 cdef int64_t whole(object value, str name, int64_t low, int64_t high) except? -1:
@@ -205,6 +277,9 @@ cdef class MarginTerms:
     cdef readonly int64_t liquidation_fee_e9
     cdef readonly int64_t max_mark_ticks
     cdef Rates rates
+    cdef Flat maintenance
+    cdef Flat trigger                    # maintenance and fee reserve
+    cdef Scaled reserve                  # fee reserve
     cdef int64_t max_lots                # notional stays below 2^60 at every mark
 
     def __init__(self, *, value_units, max_leverage, maintenance_share_e4=None,
@@ -229,6 +304,7 @@ cdef class MarginTerms:
                 "more; take a smaller lot or a smaller max_mark_ticks")
         self._set_rates()
         self._set_brackets(brackets)
+        self._set_flat()
 
     cdef int _set_rates(self) except -1:
         cdef Rates* r = &self.rates
@@ -288,6 +364,16 @@ cdef class MarginTerms:
         if b.count:
             self.rates.den = <uint64_t>E9
             self.rates.reserve_num = <uint64_t>(self.taker_fee_e9 + self.liquidation_fee_e9)
+        return 0
+
+    cdef int _set_flat(self) except -1:
+        cdef const Rates* r = &self.rates
+        cdef int64_t lots = 0 if r.brackets.count else self.max_lots
+        if r.lot_num:
+            lots = min(lots, floor_div(<int64_t>r.flat_num, <int64_t>r.lot_num))
+        self.maintenance = flat_of(Rate(r.flat_num, r.den), lots)
+        self.trigger = flat_of(Rate(r.flat_num + r.reserve_num, r.den), lots)
+        self.reserve = rate_scaled(r.fee_reserve)
         return 0
 
     @classmethod
@@ -401,18 +487,19 @@ cdef class MarginTerms:
 
     def initial_margin(self, qty_lots, mark_ticks, leverage=0):
         """IM = ceil(N x margin rate): up, a requirement (C1)."""
-        cdef int64_t n = self._notional(qty_lots, mark_ticks)
-        return amount_ceil(n, margin_rate_of(&self.rates, size_of(self._qty(qty_lots)), n,
-                                             self._leverage(leverage)))
+        cdef int64_t at = self._leverage(leverage)
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef Flat margin = flat_margin_of(&self.rates, &span, at)
+        return initial_of(&self.rates, &margin, self.value_units, self._qty(qty_lots),
+                          self._mark(mark_ticks), at)
 
     def maintenance_margin(self, qty_lots, mark_ticks):
         """MM = ceil(N x maintenance rate): up, as it is shown; a trigger compares exactly (C1).
 
         With brackets less the cumulative amount of the notional's bracket.
         """
-        cdef int64_t n = self._notional(qty_lots, mark_ticks)
-        cdef Line line = maintenance_of(&self.rates, size_of(self._qty(qty_lots)), n)
-        return amount_ceil(n, line.rate) - line.cum_units
+        return maintenance_units_of(&self.rates, &self.maintenance, self.value_units,
+                                    self._qty(qty_lots), self._mark(mark_ticks))
 
     def fee_reserve(self, qty_lots, mark_ticks):
         """FR = ceil(N x (taker fee + liquidation fee)): up, a requirement (C2)."""
@@ -420,7 +507,7 @@ cdef class MarginTerms:
 
     def margin_balance(self, cash_units, qty_lots, cost_units, mark_ticks):
         """MB = cash + unrealized PnL - FR (C2, I4)."""
-        return balance_of(&self.rates, self.value_units, self._cash(cash_units),
+        return balance_of(&self.reserve, self.value_units, self._cash(cash_units),
                           self._qty(qty_lots), self._cost(cost_units), self._mark(mark_ticks))
 
     def available_margin(self, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
@@ -527,15 +614,72 @@ cdef class MarginTerms:
         cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
         result = _target(out, n, np.int64)
         cdef int64_t[:] marks = result
+        # Copies: what is written could be a part of self, for all that the compiler knows.
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef int64_t v = self.value_units
         with nogil:
             for i in range(n):
-                if self._is_bad(cash[i], qty[i], cost[i], 1):
+                if is_bad(&span, cash[i], qty[i], cost[i], 1):
                     bad = i
                     break
-                marks[i] = threshold_of(&self.rates, self.value_units, self.max_mark_ticks, cash[i],
-                                        qty[i], cost[i])
+                marks[i] = threshold_of(&self.rates, v, span.mark_ticks, cash[i], qty[i], cost[i])
         if bad >= 0:
             self._raise_row(bad, cash[bad], qty[bad], cost[bad], 1)
+        return result
+
+    def initial_margins(self, qty_lots, mark_ticks, leverage=0, *, out=None):
+        """(n,) int64 initial margins of n positions, without the GIL; see initial_margin.
+
+        Arguments: (n,) integer arrays, or numbers that stand for n equal rows. out: (n,) int64 to
+        write to. Raises ValueError with the first row out of range.
+        """
+        cdef const int64_t[:] qty, mark, given
+        qty, mark, given = _columns(qty_lots=qty_lots, mark_ticks=mark_ticks, leverage=leverage)
+        cdef Py_ssize_t i, bad = -1, n = qty.shape[0]
+        result = _target(out, n, np.int64)
+        cdef int64_t[:] margins = result
+        cdef int64_t last = 0
+        # Copies: what is written could be a part of self, for all that the compiler knows.
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef int64_t v = self.value_units
+        cdef Flat margin = flat_margin_of(&self.rates, &span, last)
+        with nogil:
+            for i in range(n):
+                if (is_bad(&span, 0, qty[i], 0, mark[i])
+                        | is_outside(given[i], 0, self.max_leverage)):
+                    bad = i
+                    break
+                if given[i] != last:
+                    last = given[i]
+                    margin = flat_margin_of(&self.rates, &span, last)
+                margins[i] = initial_of(&self.rates, &margin, v, qty[i], mark[i], last)
+        if bad >= 0:
+            self._raise_row(bad, 0, qty[bad], 0, mark[bad], given[bad])
+        return result
+
+    def maintenance_margins(self, qty_lots, mark_ticks, *, out=None):
+        """(n,) int64 maintenance margins of n positions, without the GIL; see maintenance_margin.
+
+        Arguments: (n,) integer arrays, or numbers that stand for n equal rows. out: (n,) int64 to
+        write to. Raises ValueError with the first row out of range.
+        """
+        cdef const int64_t[:] qty, mark
+        qty, mark = _columns(qty_lots=qty_lots, mark_ticks=mark_ticks)
+        cdef Py_ssize_t i, bad = -1, n = qty.shape[0]
+        result = _target(out, n, np.int64)
+        cdef int64_t[:] margins = result
+        cdef Flat maintenance = self.maintenance
+        # Copies: what is written could be a part of self, for all that the compiler knows.
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef int64_t v = self.value_units
+        with nogil:
+            for i in range(n):
+                if is_bad(&span, 0, qty[i], 0, mark[i]):
+                    bad = i
+                    break
+                margins[i] = maintenance_units_of(&self.rates, &maintenance, v, qty[i], mark[i])
+        if bad >= 0:
+            self._raise_row(bad, 0, qty[bad], 0, mark[bad])
         return result
 
     def margin_balances(self, cash_units, qty_lots, cost_units, mark_ticks, *, out=None):
@@ -550,13 +694,16 @@ cdef class MarginTerms:
         cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
         result = _target(out, n, np.int64)
         cdef int64_t[:] balances = result
+        cdef Scaled reserve = self.reserve
+        # Copies: what is written could be a part of self, for all that the compiler knows.
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef int64_t v = self.value_units
         with nogil:
             for i in range(n):
-                if self._is_bad(cash[i], qty[i], cost[i], mark[i]):
+                if is_bad(&span, cash[i], qty[i], cost[i], mark[i]):
                     bad = i
                     break
-                balances[i] = balance_of(&self.rates, self.value_units, cash[i], qty[i], cost[i],
-                                         mark[i])
+                balances[i] = balance_of(&reserve, v, cash[i], qty[i], cost[i], mark[i])
         if bad >= 0:
             self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
         return result
@@ -573,30 +720,29 @@ cdef class MarginTerms:
         cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
         result = _target(out, n, np.bool_)
         cdef uint8_t[:] mask = result.view(np.uint8)
+        cdef Flat trigger = self.trigger
+        # Copies: what is written could be a part of self, for all that the compiler knows.
+        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
+        cdef int64_t v = self.value_units
         with nogil:
             for i in range(n):
-                if self._is_bad(cash[i], qty[i], cost[i], mark[i]):
+                if is_bad(&span, cash[i], qty[i], cost[i], mark[i]):
                     bad = i
                     break
-                mask[i] = is_below(&self.rates, self.value_units, cash[i], qty[i], cost[i], mark[i])
+                mask[i] = is_below_quickly(&self.rates, &trigger, v, cash[i], qty[i], cost[i],
+                                           mark[i])
         if bad >= 0:
             self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
         return result
 
-    cdef bint _is_bad(self, int64_t cash, int64_t qty, int64_t cost,
-                      int64_t mark) noexcept nogil:
-        return (is_outside(qty, -self.max_lots, self.max_lots)
-                or is_outside(mark, 1, self.max_mark_ticks)
-                or is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
-                or is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1))
-
-    def _raise_row(self, Py_ssize_t row, cash_units, qty_lots, cost_units, mark_ticks):
+    def _raise_row(self, Py_ssize_t row, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
         """Raise what the scalar functions raise for the row, with its number."""
         try:
             self._qty(qty_lots)
             self._mark(mark_ticks)
             self._cost(cost_units)
             self._cash(cash_units)
+            self._leverage(leverage)
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from None
 

@@ -513,6 +513,17 @@ cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
     prefetch(&e.cold[slot].is_explicit)
 
 
+cdef inline void prefetch_owner(Core* e, uint32_t leg) noexcept nogil:
+    """Start loading what a leg that is loaded leads to: unit, account, and its orders' totals."""
+    cdef uint32_t g = e.legs[leg].orders
+    prefetch(&e.accounts[e.legs[leg].account])
+    if e.legs[leg].unit != NONE:
+        prefetch(&e.units[e.legs[leg].unit])
+    if g != NONE:
+        prefetch(&e.groups[g])
+        prefetch(&e.groups[g].count)
+
+
 cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
     """Whether any order of the unit may still raise its risk."""
     cdef uint32_t i = e.units[u].first_leg, g

@@ -102,6 +102,21 @@ class MarginTerms:
         *,
         out: NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]: ...
+    def initial_margins(
+        self,
+        qty_lots: _Column,
+        mark_ticks: _Column,
+        leverage: _Column = 0,
+        *,
+        out: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]: ...
+    def maintenance_margins(
+        self,
+        qty_lots: _Column,
+        mark_ticks: _Column,
+        *,
+        out: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]: ...
     def margin_balances(
         self,
         cash_units: _Column,

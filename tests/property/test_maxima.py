@@ -121,24 +121,35 @@ def test_orders_are_accepted_up_to_one_size_and_no_further() -> None:
     assert found[True] >= 10, found
 
 
+def accepted_leverages(pair: Pair, contract: int, **its: int) -> tuple[list[int], list[int]]:
+    """Those that are accepted, and the answers to all from 0 to one more than the largest."""
+    answers = [codes(pair, Kind.SET_LEVERAGE, contract=contract, leverage=leverage, **its)
+               for leverage in range(pair.world.contracts[contract].max_leverage + 2)]
+    return [leverage for leverage, code in enumerate(answers) if code == 0], answers
+
+
 def test_the_leverages_that_are_accepted_lie_side_by_side() -> None:
-    """X2, C6, I6, I7: from the smallest to the largest each one is; and what a lower one lacks is
-    the least that is enough."""
-    lowered = 0
+    """X2, C6, I6, I7: of main and of blocks, from the smallest to the largest each one is; and what
+    a block lacks for a lower one is the least that is enough."""
+    lowered, refused = 0, 0
     for seed in SEEDS:
         pair = run(seed, COMMANDS)
-        for block in pair.state["blocks"]:
-            its = {"account": block["account"], "isolation_id": block["isolation_id"]}
-            contract = block["contract"]
-            answers = [codes(pair, Kind.SET_LEVERAGE, contract=contract, leverage=leverage, **its)
-                       for leverage in range(pair.world.contracts[contract].max_leverage + 2)]
-            accepted = [leverage for leverage, code in enumerate(answers) if code == 0]
+        units = [(b["account"], b["isolation_id"], b) for b in pair.state["blocks"]]
+        units += [(row["account"], 0, leg) for row in pair.state["accounts"]
+                  for leg in row["legs"] if leg["qty_lots"]]
+        for account, isolation_id, leg in units:
+            its, contract = {"account": account, "isolation_id": isolation_id}, leg["contract"]
+            accepted, answers = accepted_leverages(pair, contract, **its)
             assert accepted == list(range(accepted[0], accepted[-1] + 1)), answers
-            assert block["leverage"] in accepted
-            lower = [n for n in range(1, accepted[0]) if answers[n] == 320]
-            if lower and block["qty_lots"]:
+            now = leg["leverage"] or pair.world.contracts[contract].max_leverage
+            assert now in accepted
+            short = 320 if isolation_id else 306
+            lower = [n for n in range(1, accepted[0]) if answers[n] == short]
+            refused += bool(lower)
+            if lower and isolation_id and leg["qty_lots"]:
                 lowered += is_least(pair, {**its, "contract": contract, "leverage": lower[-1]})
     assert lowered >= 10
+    assert refused > 2 * lowered
 
 
 def is_least(pair: Pair, leverage: dict[str, int]) -> bool:

@@ -100,6 +100,7 @@ def test_every_code_of_the_venue_occurs(report: Report) -> None:
 
 
 def test_every_kind_of_command_is_accepted_and_refused(report: Report) -> None:
+    """And each of them, administration's too, was previewed before it was played (X1)."""
     accepted = {kind for kind, code in report.pairs if code == 0}
     refused = {kind for kind, code in report.pairs if code}
     assert set(KINDS) <= accepted

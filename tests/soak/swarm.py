@@ -33,6 +33,8 @@ class Swarm(Workload):
                             (1, self.oversized), (1, self.in_debt), (3, self.odds),
                             (2, self.crossed), (2, self.beyond),
                             (2 if world.cruel else 0, self.equal_winners))
+        if any(t.maintenance_share_e4 > 5000 and t.unit_margin_rate_e15 for t in world.contracts):
+            self.boundaries += ((6, self.edge_grow),)
         if world.venue.leg_capacity < 100:
             self.boundaries += ((rng.choice((0, 1)), self.roomless),)
 
@@ -51,7 +53,8 @@ class Swarm(Workload):
         """An account may do no more what it did; it tries everything that raises its risk (A2)."""
         owners = [row["account"] for row in self.view.blocks] * 2 + list(TRADERS)
         account = self.rng.choice(owners)
-        contract = self.contract()
+        held = [leg["contract"] for leg in self.view.accounts[account]["legs"] if leg["qty_lots"]]
+        contract = self.rng.choice(held) if held and self.rng.random() < 0.6 else self.contract()
         profile = self.rng.choice((
             FULL_PROFILE | 1, FULL_PROFILE & ~2, FULL_PROFILE & ~4, FULL_PROFILE & ~8,
             FULL_PROFILE & ~16, FULL_PROFILE & (2**48 - 1), FULL_PROFILE & ~0xFF00 | 1 << 8,
@@ -65,6 +68,7 @@ class Swarm(Workload):
             {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract, "leverage": 1},
             {"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract, "leverage": 1,
              "exec_flags": Exec.AUTO_TOP_UP},
+            self.order(account, contract, self.rng.choice((BUY, SELL)), 2),
             {"kind": Kind.WITHDRAW, "account": account, "currency": 1, "amount_units": 1}]
         for block in self.view.blocks_by(account):
             its = {"account": account, "isolation_id": block["isolation_id"]}
@@ -82,6 +86,10 @@ class Swarm(Workload):
     def crowded(self) -> list[Fields]:
         """As many small orders as an account may have, and one more; client ids come twice."""
         account, contract = self.rng.choice(TRADERS), self.contract()
+        held = [block for block in self.view.blocks if block["qty_lots"]]
+        if held and self.rng.random() < 0.5:
+            some = self.rng.choice(held)
+            account, contract = some["account"], some["contract"]
         price = self.view.price(contract)
         block = self.view.block_on(account, contract)
         flags = Exec.ISOLATED_MARGIN if self.rng.random() < 0.6 else 0
@@ -129,8 +137,9 @@ class Swarm(Workload):
         held = self.view.block_on(account, contract)
         number = held["isolation_id"] if held else self.view.dump["next_isolation_id"]
         later: Fields = {"exec_flags": Exec.ISOLATED_MARGIN, "isolation_id": number}
+        leverage = self.rng.choice((1, self.world.contracts[contract].max_leverage))
         return account, contract, later if held else {
-            "exec_flags": Exec.ISOLATED_MARGIN, "leverage": 1}, later
+            "exec_flags": Exec.ISOLATED_MARGIN, "leverage": leverage}, later
 
     def resting(self, account: int, contract: int, side: int, unit: Fields) -> Fields:
         """A small order three percent from the mark, with a client id of its own."""
@@ -147,6 +156,8 @@ class Swarm(Workload):
         t, where = self.world.contracts[contract], {"kind": Kind.SET_MARKET_STATE,
                                                     "contract": contract}
         order = self.resting(account, contract, self.rng.choice((BUY, SELL)), first)
+        if self.rng.random() < 0.5:
+            order["qty_lots"] = self.affordable(account, contract, t.max_leverage)
         plain = {**order, **unit, "client_order_id": 0, "leverage": 0}
         reducing = {**plain, "exec_flags": unit.get("exec_flags", 0) | Exec.REDUCE_ONLY}
         its: Fields = {"account": account, "contract": contract,
@@ -161,6 +172,7 @@ class Swarm(Workload):
             reducing, {**reducing, "side": 3 - order["side"]}, close,
             {**close, "exec_flags": Exec.POST_ONLY}, {**leverage, "exec_flags": Exec.POST_ONLY},
             {**leverage, "leverage": 1}, {**amend, "qty_lots": -1},
+            {**leverage, "leverage": 1, "exec_flags": Exec.AUTO_TOP_UP},
             {**amend, "qty_lots": t.max_order_lots + 1},
             {**amend, "price_ticks": t.max_price_ticks + 1},
             {**plain, "isolation_id": self.view.dump["next_isolation_id"] + 1, "qty_lots": 0,
@@ -271,7 +283,7 @@ class Swarm(Workload):
     def add_to(self, position: Position, more: int) -> list[Fields]:
         """Or an order that rests already is amended, so that it takes (304)."""
         steps = super().add_to(position, more)
-        if not steps or self.rng.random() < 0.4:
+        if not steps or self.rng.random() < 0.75:
             return steps
         mark, quote, order = steps
         away = max(1, quote["price_ticks"] // 50)

@@ -36,6 +36,16 @@ BTC_20X = MarginTerms(
     max_mark_ticks=10_000_000,
 )
 
+# The same without a margin rate by size.
+BTC_FLAT = MarginTerms(
+    value_units=1000,
+    max_leverage=20,
+    taker_fee_e9=500_000,
+    liquidation_fee_e9=5_000_000,
+    max_mark_ticks=10_000_000,
+)
+MOST_LOTS = (2**60 - 1) // 1000 // 10_000_000
+
 
 def small_terms(max_mark=40, **numbers):
     return MarginTerms(value_units=1, **{"max_leverage": 5, **numbers}, max_mark_ticks=max_mark)
@@ -310,6 +320,54 @@ def test_arrays_give_what_the_scalar_functions_give(many):
     assert below.dtype == np.bool_
     assert below.tolist() == [BTC_20X.is_below_maintenance(*row) for row in rows]
     assert 100 < below.sum() < 3900
+
+
+@pytest.mark.parametrize("terms", [BTC_20X, BTC_FLAT], ids=["by size", "flat"])
+@pytest.mark.parametrize("leverage", [0, 1, 7, 20])
+def test_requirements_of_arrays_are_the_ceilings_of_the_exact_products(many, terms, leverage):
+    qty = np.concatenate([many[1], [1, -1, MOST_LOTS, -MOST_LOTS]])
+    mark = np.random.default_rng(3).integers(1, 10_000_000, qty.size)
+    mark[-4:] = 10_000_000
+    rows = list(zip(qty.tolist(), mark.tolist(), strict=True))
+    assert terms.initial_margins(qty, mark, leverage).tolist() == [
+        ceil(abs(q) * 1000 * m * exact_margin_rate(terms, abs(q), leverage)) for q, m in rows
+    ]
+    assert terms.maintenance_margins(qty, mark).tolist() == [
+        ceil(abs(q) * 1000 * m * exact_maintenance_rate(terms, abs(q))) for q, m in rows
+    ]
+
+
+def test_each_row_of_an_array_may_have_a_leverage_of_its_own(many):
+    leverage = np.random.default_rng(4).integers(0, 21, 4000)
+    assert BTC_20X.initial_margins(many[1], 600_000, leverage).tolist() == [
+        BTC_20X.initial_margin(q, 600_000, at)
+        for q, at in zip(many[1].tolist(), leverage.tolist(), strict=True)
+    ]
+    leverage[3] = 21
+    with pytest.raises(ValueError, match="row 3: leverage: 21 is outside"):
+        BTC_20X.initial_margins(many[1], 600_000, leverage)
+
+
+@pytest.mark.parametrize("terms", [BTC_20X, BTC_FLAT], ids=["by size", "flat"])
+def test_arrays_turn_exactly_at_the_liquidation_mark(many, terms):
+    cash, qty, cost = many
+    marks = terms.liquidation_marks(*many)
+    inside = (marks > 1) & (marks < 10_000_000)
+    assert inside.sum() > 1000
+    cash, qty, cost, marks = cash[inside], qty[inside], cost[inside], marks[inside]
+    assert terms.below_maintenance(cash, qty, cost, marks).all()
+    assert not terms.below_maintenance(cash, qty, cost, marks + np.sign(qty)).any()
+
+
+def test_arrays_test_the_inequality_to_the_unit():
+    """Equity of one unit around the requirement, where it is whole and where it is not."""
+    for qty, mark in [(500, 600_000), (-500, 600_000), (7, 333_333), (-1, 1)]:
+        rate = exact_maintenance_rate(BTC_FLAT, abs(qty)) + fee_reserve_rate(BTC_FLAT)
+        need = abs(qty) * 1000 * mark * rate
+        cash = np.arange(floor(need) - 3, floor(need) + 4)
+        assert BTC_FLAT.below_maintenance(cash, qty, qty * 1000 * mark, mark).tolist() == [
+            c < need for c in cash.tolist()
+        ]
 
 
 def test_a_number_stands_for_equal_rows_and_out_is_filled_and_returned(many):

@@ -54,6 +54,20 @@ def is_below(terms, cash, qty, cost, mark):
     return cash + value - cost - reserve < exact_maintenance(terms, abs(value))
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_requirements_of_arrays_follow_the_table(table):
+    terms = small_terms(table)
+    qty, mark = np.meshgrid(np.arange(-4, 5), np.arange(1, 41))
+    qty, mark = qty.reshape(-1), mark.reshape(-1)
+    rows = [(abs(q * m), m) for q, m in zip(qty.tolist(), mark.tolist(), strict=True)]
+    assert terms.maintenance_margins(qty, mark).tolist() == [
+        ceil(exact_maintenance(terms, n)) for n, _ in rows
+    ]
+    assert terms.initial_margins(qty, mark).tolist() == [
+        ceil(Fraction(n, bracket_at(terms, n)[2])) for n, _ in rows
+    ]
+
+
 def assert_mark_divides(terms, cash, qty, cost, marks):
     threshold = terms.liquidation_mark(cash, qty, cost)
     for mark in marks:

@@ -150,6 +150,22 @@ inline int u64_cmp_products(std::uint64_t a, std::uint64_t b, std::uint64_t c,
     return left.lo == right.lo ? 0 : left.lo < right.lo ? -1 : 1;
 }
 
+// The upper word of a b.
+inline std::uint64_t u64_mul_high(std::uint64_t a, std::uint64_t b) noexcept {
+    return u64_mul(a, b).hi;
+}
+
+// Whether a b / d, down, fits 64 bits; then *quotient is it and *rest what is left.
+inline bool u64_mul_div(std::uint64_t a, std::uint64_t b, std::uint64_t d,
+                        std::uint64_t* quotient, std::uint64_t* rest) noexcept {
+    const u128 product = u64_mul(a, b);
+    if (__builtin_expect(product.hi >= d, 0)) {
+        return false;
+    }
+    *quotient = u128_div_word(product, d, rest);
+    return true;
+}
+
 // ---- 128 bits
 
 inline i128 i128_from(std::int64_t a) noexcept {

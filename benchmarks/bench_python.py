@@ -1,0 +1,193 @@
+"""The Python interface: an order with every check, a mark, the import, and threads of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from decimal import Decimal
+from typing import Any
+
+import limit_loop
+import measure
+import numpy as np
+import pytest
+import venue_loads
+from measure import Round
+
+import perpcore as pc
+
+CALLS = measure.scaled(4_000, 40)
+TRADERS = measure.scaled(400, 20)
+ACCOUNTS = measure.scaled(1_000, 60)
+LAPS = measure.ROUNDS + 1
+#: What a venue needs: no package of the command line or of reports may be among it.
+EVERYTHING = "import perpcore; perpcore.Venue; perpcore.Admin; perpcore.commands; perpcore.margin"
+IMPORTS = {"the package": "import perpcore", "all that a venue needs": EVERYTHING}
+FOREIGN = ("pydantic", "click", "rich", "plotly", "pyarrow", "jinja2")
+
+
+class Desk:
+    """A venue with traders who send orders in decimals, at random prices, and withdraw them."""
+
+    def __init__(self) -> None:
+        self.venue, self.admin = pc.Venue.create(
+            insurance_fund=5_000_000, accounts=TRADERS + 64, orders=2 * CALLS + 64,
+            max_orders=CALLS + 64,
+        )  # fmt: skip
+        self.admin.add_contract(pc.BTCUSD_PERP)
+        self.admin.mark("BTCUSD-PERP", 60_000)
+        self.admin.admit(TRADERS)
+        self.traders = [
+            self.venue.account(f"trader {n}", deposit={"USD": 1_000_000}) for n in range(TRADERS)
+        ]
+        self.rng = np.random.default_rng(3)
+
+    def orders(self, number: type) -> list[tuple[Any, str, Any, Any]]:
+        """CALLS orders (account, side, quantity, price); buys are below all sells: none trades."""
+        sides = self.rng.integers(0, 2, CALLS).tolist()
+        away = self.rng.integers(1, 20_000, CALLS).tolist()
+        lots = self.rng.integers(1, 2_000, CALLS).tolist()
+        made = []
+        for n, (side, ticks, size) in enumerate(zip(sides, away, lots, strict=True)):
+            tenths = 600_000 + (ticks if side else -ticks)
+            price, quantity = f"{tenths // 10}.{tenths % 10}", format(Decimal(size) / 10_000, "f")
+            made.append((
+                self.traders[n % TRADERS], "SELL" if side else "BUY", number(quantity),
+                number(price),
+            ))  # fmt: skip
+        return made
+
+
+@pytest.fixture(scope="module")
+def desk():
+    return Desk()
+
+
+@pytest.mark.parametrize("number", [str, Decimal], ids=["str", "Decimal"])
+def test_create_order(benchmark, yardstick, desk, number):
+    """`Account.create_order` with the full check and its result, the loop included."""
+
+    def prepare():
+        for trader in desk.traders:
+            trader.cancel_all_orders()
+        orders = desk.orders(number)
+
+        def run():
+            for trader, side, quantity, price in orders:
+                result = trader.create_order("BTCUSD-PERP", side, quantity, price=price)
+            return result
+
+        def check(result, _):
+            assert result.status == "ACTIVE"
+            assert sum(len(trader.open_orders) for trader in desk.traders) == CALLS
+
+        return Round(run, CALLS, yardstick.prepare(), yardstick.stretch, check)
+
+    measure.compare(benchmark, prepare, "call")
+    assert desk.venue.audit().ok
+
+
+def test_admin_mark(benchmark, yardstick, desk):
+    """`Admin.mark` with a symbol and a decimal string; it crosses nobody."""
+    prices = [f"{60_000 + n % 7}.{n % 10}" for n in range(CALLS)]
+    mark = desk.admin.mark
+
+    def prepare():
+        def run():
+            for price in prices:
+                events = mark("BTCUSD-PERP", price)
+            return events
+
+        def check(events, _):
+            assert len(events) == 1
+
+        return Round(run, CALLS, yardstick.prepare(), yardstick.stretch, check)
+
+    measure.compare(benchmark, prepare, "call")
+
+
+@pytest.mark.parametrize("what", IMPORTS)
+def test_import_over_importing_numpy(benchmark, yardstick, what):
+    """Processor time of the import alone in a fresh process that has numpy already."""
+    code = (
+        "import sys, time, numpy; start = time.process_time_ns(); "
+        f"{IMPORTS[what]}; print(time.process_time_ns() - start); "
+        f"assert not set(sys.modules) & set({FOREIGN!r})"
+    )
+
+    def run():
+        rounds = []
+        for _ in range(measure.ROUNDS):
+            limit_ns = measure.timed(yardstick.prepare())[0] / yardstick.stretch
+            told = subprocess.run(
+                [sys.executable, "-c", code], check=True, capture_output=True, text=True
+            )
+            rounds.append((float(told.stdout), limit_ns))
+        return {"import": measure.facts(rounds) | {"per": "process"}}
+
+    measure.once(benchmark, run)
+
+
+def at_once(*runs):
+    """Seconds on the wall clock until all of them, a thread each, are done."""
+    gate = threading.Barrier(len(runs) + 1)
+
+    def wait_and_run(run):
+        gate.wait()
+        run()
+
+    threads = [threading.Thread(target=wait_and_run, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    start = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - start
+
+
+def test_two_venues_in_two_threads(benchmark, library, standard):
+    """How much two at once do of what two alone would, beside two limit loops: no lock is shared.
+
+    A venue's lap is a stretch of the standard mix; a limit loop's is all of it, which takes as
+    long. On the wall clock, as a thread that waits for another shows nowhere else.
+    """
+    venues = [
+        venue_loads.Traffic(standard, ACCOUNTS, 3 * measure.ROUNDS, half_isolated=True)
+        for _ in range(2)
+    ]
+    trades = [np.ones(4 * 2 * len(standard.timed), np.uint64).view(pc.book.BOOK_TRADE)
+              for _ in range(2)]  # fmt: skip
+
+    def loops():
+        made = []
+        for out in trades:
+            book = limit_loop.LimitBook(library, standard.max_price_ticks, standard.max_id)
+            book.apply(standard.before, out)
+            made.append(lambda book=book, out=out: book.apply(standard.timed, out))
+        return made
+
+    def share(laps, both):
+        """Time of two laps one after the other by the time of two at once, halved: 1 is all."""
+        alone = sum(at_once(lap) for lap in laps)
+        return alone / (2 * at_once(*both))
+
+    def run():
+        found = []
+        for number in range(measure.ROUNDS):
+            pair = [venue.prepare() for venue in venues], [venue.prepare() for venue in venues]
+            ours = share(*pair)
+            theirs = share(loops(), loops())
+            found.append((ours / theirs, ours, theirs, number))
+        return {
+            "venues at once to limit loops at once": {
+                "value": float(np.median([ratio for ratio, *_ in found])), "unit": "x",
+                "rounds": found,
+            }
+        }  # fmt: skip
+
+    measure.once(benchmark, run)
+    for venue in venues:
+        venue_loads.check(venue.engine)
