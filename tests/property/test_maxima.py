@@ -72,7 +72,17 @@ def test_every_amount_that_is_shown_is_the_last_that_is_accepted() -> None:
             most = shown(pair, **its)["removable_units"]
             if holds(pair, most, Kind.REMOVE_MARGIN, "amount_units", **its):
                 seen["removable"] += most > 0
+            if not pair.world.venue.block_collateral:
+                continue
+            its["currency"] = Currency.USDC
+            most = shown(pair, block["account"])["withdrawable_usdc_units"]
+            if holds(pair, most, Kind.ADD_MARGIN, "amount_units", **its):
+                seen["usdc into a block"] += most > 0
+            most = shown(pair, its["account"], its["isolation_id"])["removable_usdc_units"]
+            if holds(pair, most, Kind.REMOVE_MARGIN, "amount_units", **its):
+                seen["usdc out of it"] += most > 0
     assert min(seen[name] for name in ("usd", "usdc", "transferable", "removable")) >= 10, seen
+    assert min(seen[name] for name in ("usdc into a block", "usdc out of it")) >= 3, seen
 
 
 def largest_accepted(ask: Callable[[int], int], low: int, high: int) -> int:
@@ -167,7 +177,10 @@ def is_least(pair: Pair, leverage: dict[str, int]) -> bool:
     engine, out = pair.other.engine, pair.other.out  # type: ignore[attr-defined]
     engine.preview(step(Kind.SET_LEVERAGE, **leverage), out, ADMIN_KEY)
     needed = int(out["amount_units"][0])
-    if not 1 < needed <= shown(pair, its["account"])["transferable_units"]:
+    most = shown(pair, its["account"])["transferable_units"]
+    if pair.world.venue.block_collateral:  # what goes in as USDC is rounded up by itself
+        most = min(most, pair.state["accounts"][its["account"]]["cash_units"])
+    if not 1 < needed <= most:
         return False
     for units, expected in ((needed - 1, 320), (needed, 0)):
         fork = engine.fork()
