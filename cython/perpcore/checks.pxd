@@ -13,10 +13,11 @@ from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Chunk, Core, Leg, LegOrders, Market, OrderCold,
-    Unit, has_reserved_orders, is_block, is_in_kind, next_unit,
+    Unit, has_reserved_orders, is_block, is_in_kind,
 )
 from perpcore.thresholds cimport map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark
 from perpcore.triggers cimport reached_order
+from perpcore.walks cimport next_unit
 
 cdef enum Fault:
     NO_FAULT = 0

@@ -29,9 +29,10 @@ from perpcore.snapshot cimport (
 )
 from perpcore.standing cimport magnitude
 from perpcore.state cimport (
-    IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, is_in_kind, leg_of, next_unit,
+    IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, is_in_kind, leg_of,
 )
 from perpcore.thresholds cimport only_leg
+from perpcore.walks cimport next_unit
 
 from operator import itemgetter
 

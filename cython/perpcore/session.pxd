@@ -31,10 +31,11 @@ from perpcore.sort cimport Ranked, ranked_before, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
-    is_block, main_of, next_unit, orders_matter, smudge, touch, unit_rank,
+    is_block, main_of, orders_matter, smudge, touch, unit_rank,
 )
 from perpcore.thresholds cimport fails_a_test
 from perpcore.transfers cimport cover_negative, cover_usd
+from perpcore.walks cimport next_unit
 
 cdef enum:
     # By how many units a pass loads units, and their positions, early.

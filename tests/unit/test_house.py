@@ -22,7 +22,7 @@ FLOORS = {
     "policies": 0.5, "units": 0.5,
     "margin": 0.9, "contract": 1,
     "pricemap": 2, "book": 2.5, "funding": 2,
-    "state": 3, "eligibility": 4,
+    "state": 3, "walks": 3.2, "eligibility": 4,
     "standing": 3.5, "posting": 4, "thresholds": 4.2, "transfers": 4.4, "reserves": 4.6,
     "clearing": 5,
     "orders": 6, "triggers": 6.1, "accounts": 6.2, "amendments": 6.2, "blocks": 6.2, "fund": 6.2,
