@@ -7,6 +7,9 @@ or 10,000 isolated blocks a side with one order each.
 
 from __future__ import annotations
 
+import gc
+import resource
+from pathlib import Path
 from typing import Any
 
 import crowds
@@ -38,6 +41,11 @@ STRETCHES = [
 SIZES = {"1M": measure.scaled(1_000_000, 200), "10M": measure.scaled(10_000_000, 400)}
 
 
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def made(size: str) -> Crowd:
     return Crowd(
         SIZES[size], STRETCHES, measure.ROUNDS + 1, resting=RESTING,
@@ -52,7 +60,12 @@ def million():
 
 @pytest.fixture(scope="module")
 def ten_million():
-    return made("10M")
+    gc.collect()
+    before = resident()
+    crowd = made("10M")
+    gc.collect()
+    crowd.resident = resident() - before - crowd.events.nbytes
+    return crowd
 
 
 @pytest.fixture(params=SIZES)
@@ -63,6 +76,34 @@ def crowd(request):
 @pytest.fixture(scope="module")
 def thousand():
     return Crowd(measure.scaled(1_000, 100), [], resting=200)
+
+
+def test_memory_of_records(benchmark, crowd):
+    """What is kept for an order and a block, and what is needed to find them."""
+
+    def run() -> dict[str, Any]:
+        found = probe.engine().memory(crowd.engine, 0)
+        of_order = found["venue order"] + found["order ids"] + found["client ids"]
+        return {
+            "book order": {"value": found["book order"], "unit": "B"},
+            "book order and what finds its id": {
+                "value": found["book order"] + found["order ids"], "unit": "B",
+            },
+            "venue order with all ids": {"value": of_order, "unit": "B"},
+            "block": {"value": found["block"], "unit": "B"},
+            "threshold of a block": {"value": found["threshold"], "unit": "B"},
+        }  # fmt: skip
+
+    measure.once(benchmark, run)
+
+
+def test_memory_of_ten_million_blocks(benchmark, ten_million):
+    """What the process has grown by with them, their main accounts and the makers included."""
+    size = ten_million.resident
+    measure.once(benchmark, lambda: {
+        "resident": {"value": size / 2**30, "unit": "GiB"},
+        "a block and its account": {"value": size / ten_million.blocks, "unit": "B"},
+    })  # fmt: skip
 
 
 def no_liquidations(events: Any, _: Any) -> None:

@@ -81,9 +81,9 @@ def pytest_terminal_summary(config: pytest.Config) -> None:
         f"{sum(row.verdict == 'short' for row in rows)} short",
     )
     for name in ("case", "one"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("ns", "beside, ns", "limit loops", "target", "in loops", ""):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*cells(row))
-    Console(width=170).print(table)
+    Console(width=240).print(table)

@@ -96,6 +96,8 @@ class Crowd:
         make: Callable[..., Any] = Engine, fund: int = 5_000_000,
     ) -> None:  # fmt: skip
         self.rng = np.random.default_rng(blocks)
+        #: Bytes that the process has grown by, where somebody has measured it.
+        self.resident = 0
         self.stretches, self.line = stretches, zones(stretches, laps)
         waiting = sum(zone.count for laps in self.line for lap in laps for zone in lap)
         self.longs = max(waiting, (blocks + waiting + 1) // 2)

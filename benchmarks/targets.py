@@ -91,6 +91,11 @@ TARGETS: dict[str, Target] = {
     "margin batch with the liquidation price": Target(20, "ns"),
     "margin of one position, is_below_maintenance": Target(150, "ns"),
     "margin of one position, liquidation_mark": Target(150, "ns"),
+    "memory of records, 1M: threshold of a block": Target(8, "B"),
+    "memory of records, 10M: book order": Target(32, "B"),
+    "memory of records, 10M: venue order with all ids": Target(128, "B"),
+    "memory of records, 10M: block": Target(128, "B"),
+    "memory of records, 10M: threshold of a block": Target(8, "B"),
     "funding": Target(60, "ns"),
     "session settlement with a socialized loss": Target(60, "ns"),
 }

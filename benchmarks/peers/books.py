@@ -30,11 +30,17 @@ class Peer:
 
     name: ClassVar[str]
     leaves_out: ClassVar[str]
+    #: False: its trades have 0 where the maker's order id should be.
+    tells_makers: ClassVar[bool] = True
 
     def __init__(self, flow: Any) -> None:
         raise NotImplementedError
 
-    def run(self, rows: list[Row]) -> Any:
+    def prepare(self, rows: list[Row]) -> Any:
+        """What `run` takes, made before the clock starts."""
+        return rows
+
+    def run(self, rows: Any) -> Any:
         raise NotImplementedError
 
     def trades(self, found: Any) -> list[Trade] | None:
@@ -346,6 +352,6 @@ def populated(kinds: Iterable[type[Peer]], flow: Any, before: list[Row]) -> list
         with contextlib.suppress(ImportError):
             peer = kind(flow)
             if not isinstance(peer, OurBatch):
-                peer.run(before)
+                peer.run(peer.prepare(before))
             made.append(peer)
     return made

@@ -34,7 +34,7 @@ TRIAL_SECONDS = 20
 POSITIONS = measure.scaled(100_000, 500)
 PACKAGES = (
     "nanobook", "limit-order-book", "order-book", "sortedcontainers", "pyorderbook",
-    "lightmatchingengine", "numpy",
+    "lightmatchingengine", "nautilus_trader", "numpy",
 )  # fmt: skip
 
 
@@ -58,6 +58,8 @@ def departs(peer: books.Peer, found: Any, expected: list[books.Trade],
     trades = peer.trades(found)
     if trades is None:
         return "" if peer.resting() == resting else f"rests {peer.resting()}, not {resting}"
+    if not peer.tells_makers:
+        expected = [(0, price, lots) for _, price, lots in expected]
     if trades == expected:
         return ""
     same = sum(1 for ours, theirs in zip(expected, trades, strict=False) if ours == theirs)
@@ -67,7 +69,9 @@ def departs(peer: books.Peer, found: Any, expected: list[books.Trade],
 def ends(kind: Any, flow: Any, before: list[books.Row], rows: list[books.Row]) -> bool:
     """Whether a peer takes the whole flow: what hangs in native code must be ended from outside."""
     trial = multiprocessing.get_context("fork").Process(
-        target=lambda: [peer.run(rows) for peer in books.populated([kind], flow, before)]
+        target=lambda: [
+            peer.run(peer.prepare(rows)) for peer in books.populated([kind], flow, before)
+        ]
     )
     trial.start()
     trial.join(TRIAL_SECONDS)
@@ -77,14 +81,22 @@ def ends(kind: Any, flow: Any, before: list[books.Row], rows: list[books.Row]) -
     return trial.exitcode == 0
 
 
+def installed_nautilus() -> list[type[books.Peer]]:
+    """It is large and many places have no wheel of it."""
+    try:
+        import nautilus
+    except ImportError:
+        return []
+    return [nautilus.Nautilus]
+
+
 def books_in_turns() -> list[dict[str, Any]]:
     """Every book on consecutive stretches of the standard mix, in turns."""
     flow = workloads.standard(STRETCH * measure.ROUNDS, resting=RESTING)
     before, whole = rows_of(flow.before), rows_of(flow.timed)
-    kinds = [
-        kind for kind in books.PEERS if kind is books.OurBatch or ends(kind, flow, before, whole)
-    ]
-    for kind in set(books.PEERS) - set(kinds):
+    known = [*books.PEERS, *installed_nautilus()]
+    kinds = [kind for kind in known if kind is books.OurBatch or ends(kind, flow, before, whole)]
+    for kind in set(known) - set(kinds):
         print(f"{kind.name}: does not end within {TRIAL_SECONDS} s, or fails: left out")
     peers = books.populated(kinds, flow, before)
     batch = peers[0]
@@ -94,7 +106,8 @@ def books_in_turns() -> list[dict[str, Any]]:
         commands = flow.timed[number * STRETCH :][:STRETCH]
         batch.commands, rows = commands, rows_of(commands)
         taken = [
-            measure.timed(lambda peer=peer, rows=rows: peer.run(rows)) for peer in peers
+            measure.timed(lambda peer=peer, ready=ready: peer.run(ready))
+            for peer, ready in [(peer, peer.prepare(rows)) for peer in peers]
         ]
         expected, resting = batch.trades(taken[0][1]), batch.resting()
         assert expected, "a stretch without trades proves nothing"
@@ -137,9 +150,17 @@ def main() -> int:
     scanned = scans.scans(POSITIONS, measure.scaled(5_000, 20))
     for name, less, ns in scanned:
         print(f"{ns / 1000:12,.2f} us  {name} (leaves out: {less})")
+    margins = []
+    if installed_nautilus():
+        import nautilus
+
+        print("\ninitial and maintenance margin of one position")
+        margins = nautilus.margins(measure.scaled(20_000, 200))
+        for name, less, ns in margins:
+            print(f"{ns:12,.0f} ns  {name} (leaves out: {less})")
     measure.OUT.mkdir(exist_ok=True)
     (measure.OUT / "peers.json").write_text(json.dumps(
-        {"packages": have, "books": found, "scans": scanned}, indent=1
+        {"packages": have, "books": found, "scans": scanned, "margins": margins}, indent=1
     ))  # fmt: skip
     return int(any(row["departs"] for row in found))
 

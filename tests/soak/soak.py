@@ -6,8 +6,8 @@ Each seed is a world and a swarm: it turns some kinds of commands off and others
 fixed mix seldom meets is met often. Half of the seeds are played command by command, with a preview
 before each and all invariants after it; the others in batches that are cut at random. At the end
 all commands are played again, in long batches, to the same state. Prints what was compared and the
-coverage matrix; exit code 1 if the sides ever differ (the trace is shrunk and written to out/soak as
-Python and as a command log), 2 if they agree but a cell that can be reached never was.
+coverage matrix; exit code 1 if the sides ever differ (the trace is shrunk and written to out/soak,
+as Python and as a command log), 2 if they agree but a cell that can be reached never was.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from reference.codes import Exec, Kind, OrderType, Tif
+from reference.codes import Currency, Exec, Kind, OrderType, Tif
 from valid_commands import FULL_PROFILE, MAKERS, TRADERS, Fields
 from workload import Workload
 from worlds import BOUNDARY, BUY, SECOND, SELL, Position, Step, World
@@ -30,9 +30,9 @@ class Swarm(Workload):
         self.valid, self.boundaries = mixed(self.valid), mixed(self.boundaries)
         self.boundaries += ((rng.choice((1, 4)), self.barred), (1, self.crowded),
                             (1, self.astray), (1, self.called),
-                            (1, self.oversized), (1, self.in_debt), (3, self.odds),
-                            (2, self.crossed), (2, self.beyond),
-                            (2 if world.cruel else 0, self.equal_winners))
+                            (1, self.oversized), (1, self.late), (3, self.odds),
+                            (3, self.crossed), (2, self.beyond),
+                            (6 if world.cruel else 0, self.equal_winners))
         if any(t.maintenance_share_e4 > 5000 and t.unit_margin_rate_e15 for t in world.contracts):
             self.boundaries += ((6, self.edge_grow),)
         if world.venue.leg_capacity < 100:
@@ -81,7 +81,9 @@ class Swarm(Workload):
         self.rng.shuffle(tries)
         change = {**where, "scope": 2} if shut else {**who, "profile": profile}
         back = {**where, "scope": 0} if shut else {**who, "profile": FULL_PROFILE}
-        return [change, *tries, back]
+        below = max(1, self.world.contracts[contract].max_leverage - 1)  # so that there is an up
+        return [{"kind": Kind.SET_LEVERAGE, "account": account, "contract": contract,
+                 "leverage": below}, change, *tries, back]
 
     def crowded(self) -> list[Fields]:
         """As many small orders as an account may have, and one more; client ids come twice."""
@@ -239,32 +241,37 @@ class Swarm(Workload):
                          "order_type": OrderType.MARKET, "isolation_id": number if more else 0}]
 
     def equal_winners(self) -> list[Fields]:
-        """A short falls so far that the fund owes, and two accounts have won the same: whose
+        """A position falls so far that the fund owes, and two accounts have won the same: whose
         remainder is the larger (S4)?"""
-        shorts = [position for position in self.view.positions() if position[3] < 0]
-        if not shorts:
+        losers = [(position, edge) for position in self.view.positions()
+                  if (edge := self.view.edge_mark(position, called=False)) is not None]
+        if not losers:
             return []
-        loser = self.rng.choice(shorts)
-        contract, edge = loser[2], self.view.edge_mark(loser, called=False)
-        winners = [account for account in TRADERS if account != loser[0]
-                   and self.view.accounts[account]["profile"] == FULL_PROFILE]
-        if edge is None or len(winners) < 2:
+        loser, edge = self.rng.choice(losers)
+        contract, sign = loser[2], 1 if loser[3] > 0 else -1
+        winners = [n for n in TRADERS if n != loser[0] and not self.view.block_on(n, contract)
+                   and self.view.accounts[n]["profile"] == FULL_PROFILE
+                   and not (self.view.leg(n, contract) or {"qty_lots": 0})["qty_lots"]]
+        if len(winners) < 2:
             return []
         price, lots = self.view.price(contract), self.world.contracts[contract].min_order_lots
         sweep: list[Fields] = [
             {"kind": Kind.CANCEL_ALL, "account": account, "contract": contract}
-            for account in MAKERS]
-        buys = [{**self.quote_at(contract, BUY, price, lots), "account": account}
-                for account in self.rng.sample(winners, 2)]
+            for account in range(len(self.view.accounts))]
         marks = [self.make_mark(c, self.view.mark(c)) for c in range(len(self.world.contracts))
                  if self.view.mark(c)]
-        return [*sweep, *marks, *self.settle(), self.quote_at(contract, SELL, price, 2 * lots),
-                *buys, self.make_mark(contract, edge * self.rng.randint(101, 140) // 100),
-                *self.settle()]
+        side = SELL if sign > 0 else BUY
+        takes: list[Fields] = []
+        for account in self.rng.sample(winners, 2):
+            takes += [self.make_deposit(account, Currency.USD, 10 * self.dollar),
+                      {**self.quote_at(contract, side, price, lots), "account": account}]
+        fall = self.make_mark(contract, edge * (100 - sign * self.rng.randint(1, 30)) // 100)
+        return [*sweep, *marks, *self.settle(), self.quote_at(contract, 3 - side, price, 2 * lots),
+                *takes, fall, *self.settle()]
 
-    def in_debt(self) -> list[Fields]:
-        """Funding and settlement while the fund owes and the marks are stale."""
-        if self.view.dump["fund_units"][0] >= 0:
+    def late(self) -> list[Fields]:
+        """Funding and settlement while the marks are stale, most of all when the fund owes."""
+        if self.view.dump["fund_units"][0] >= 0 and self.rng.random() < 0.8:
             return []
         later = self.now + 61 * SECOND
         return [{"kind": Kind.TICK, "at": later},

@@ -13,9 +13,12 @@ from cells import cell, holes, possible, show
 from driver import ModelSide, Row
 from recording import judge, read_all, record, record_all
 from reference.codes import Ev, Kind
-from soak import Soak, play, trace_of, written
+from shrink import again
+from soak import Soak, joined, play, trace_of, written
 from swarm import Swarm
 from worlds import Step, make_world
+
+from perpcore.journal import Journal
 
 KIND, BALANCE_UNITS = 5, 13
 
@@ -65,6 +68,10 @@ def test_a_planted_difference_is_found_shrunk_and_written_as_python(tmp_path: Pa
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True,
                           check=True, env={"PYTHONPATH": parts})
     assert done.stdout.strip() == "agrees"
+    # So does the log beside it, which `perpcore shrink` takes.
+    log = Journal.load(path.with_suffix(".npz"))
+    assert len(log) == text.count("    Step(")
+    assert again(str(path.with_suffix(".npz"))) == 0
 
 
 def test_the_trace_of_a_seed_whose_process_died_is_found_again() -> None:
@@ -72,6 +79,16 @@ def test_the_trace_of_a_seed_whose_process_died_is_found_again() -> None:
     batches = record(2002, 200, Swarm).batches
     both = [step for batch in batches for step in batch.steps]
     assert trace_of(2002, 200)[:len(both)] == both
+
+
+def test_joined_commands_are_long_batches_and_the_same_ones() -> None:
+    """A3, D1: only what needs the capability, and has it not, is left apart."""
+    trace = trace_of(2003, 300)
+    batch = joined(trace)
+    assert [step.command for step in batch] == [step.command for step in trace]
+    assert sum(not step.admin for step in batch) < 10 < sum(not step.admin for step in trace)
+    assert all(step.admin == old.admin for step, old in zip(batch, trace, strict=True)
+               if step.command.kind >= Kind.ADMIN_FIRST)
 
 
 def test_a_soak_of_seconds_sums_up_all_its_workers() -> None:
