@@ -394,6 +394,56 @@ def test_the_widest_range_of_prices_can_be_traded(library: ctypes.CDLL) -> None:
     library.plain_engine_destroy(engine.handle)
 
 
+class Transport(ctypes.Structure):
+    """What the published benchmark reads reports through."""
+
+    _fields_ = [
+        ("create", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint32)),
+        ("push", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)),
+        ("drain", ctypes.CFUNCTYPE(
+            ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32)),
+        ("flush", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+        ("destroy", ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
+    ]  # fmt: skip
+
+
+def test_the_published_benchmark_finds_its_functions_and_reads_through_our_ring(
+    folder: Path,
+) -> None:
+    published = ctypes.CDLL(str(folder / "published.so"))
+    published.engine_get_transport.restype = ctypes.POINTER(Transport)
+    published.engine_query_best_bid.restype = ctypes.c_int64
+    published.engine_query_best_ask.restype = ctypes.c_int64
+    published.engine_query_depth_at.restype = ctypes.c_uint64
+    published.engine_query_depth_at.argtypes = [ctypes.c_int64, ctypes.c_uint8]
+    transport = published.engine_get_transport().contents
+    handle = transport.create(1 << 10)
+    published.engine_init(ctypes.c_uint64(23), ctypes.byref(transport), ctypes.c_void_p(handle))
+    for message in (New(1, 0, 100, 5, SELL, LIMIT), New(2, 1, 100, 7, BUY, LIMIT),
+                    New(3, 2, 99, 7, SELL, IOC)):  # fmt: skip
+        published.engine_on_new_order(ctypes.byref(message))
+    assert (published.engine_query_best_bid(), published.engine_query_best_ask()) == INT64
+    published.engine_on_new_order(ctypes.byref(New(4, 3, -7, 8, BUY, LIMIT)))
+    published.engine_on_modify(ctypes.byref(Modify(4, 4, -6, 9)))
+    assert published.engine_query_best_bid() == -6
+    assert published.engine_query_depth_at(-6, BUY) == 9
+    published.engine_on_cancel(ctypes.byref(Cancel(4, 5)))
+    published.engine_on_cancel(ctypes.byref(Cancel(4, 6)))
+    published.engine_flush()
+    transport.flush(handle)
+    out = (Report * 64)()
+    count = transport.drain(handle, out, 64)
+    said = [(r.type, r.sequence, r.price_ticks, r.qty_lots) for r in out[:count]]
+    assert said == [
+        (ORDER_ACK, 0, 100, 5), (ORDER_ACK, 1, 100, 7), (TRADE, 1, 100, 5),
+        (ORDER_ACK, 2, 99, 7), (TRADE, 2, 100, 2), (CANCEL_ACK, 2, 99, 5),
+        (ORDER_ACK, 3, -7, 8), (MODIFY_ACK, 4, -6, 9), (CANCEL_ACK, 5, -6, 9),
+        (CANCEL_REJECT, 6, 0, 0),
+    ]  # fmt: skip
+    published.engine_shutdown()
+    transport.destroy(handle)
+
+
 def test_the_program_plays_the_days_and_all_of_them_are_as_the_order_book_has_them(
     folder: Path,
 ) -> None:
