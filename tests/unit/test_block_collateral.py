@@ -1,4 +1,4 @@
-"""A block with USDC as its owner sees it: both currencies, maxima, messages, why it is safe (A4)."""
+"""A block with USDC as its owner sees it: both currencies, maxima, messages, its safety (A4)."""
 
 from __future__ import annotations
 
