@@ -35,7 +35,7 @@ def batch(flow):
     trades["qty_lots"], statuses[:] = 1, 1
 
     def run():
-        return book.apply(flow.timed, trades, statuses).trades
+        return book.apply(flow.timed, trades, statuses)
 
     return run, book
 
@@ -80,16 +80,14 @@ def beside_the_limit(benchmark, library, flow, make):
         def limit():
             return limit_trades[: limit_book.apply(flow.timed, limit_trades)]
 
-        def check(trades, expected):
-            if trades is not None:
-                assert np.array_equal(trades, expected)
+        def check(done, expected):
+            if done is not None:
+                assert np.array_equal(done.trades, expected)
             check_equal(book, limit_book)
 
         return Round(run, len(flow.timed), limit, len(flow.timed), check)
 
-    measure.compare(
-        benchmark, prepare, "command", workload=flow.name, commands=len(flow.timed)
-    )
+    measure.compare(benchmark, prepare, "command", workload=flow.name, commands=len(flow.timed))
 
 
 def test_book_batch_in_the_standard_mix(benchmark, library, whole):
@@ -104,20 +102,35 @@ def test_book_batch_in_a_cancel_storm(benchmark, library):
     beside_the_limit(benchmark, library, workloads.storm(COMMANDS // 2), batch)
 
 
-@pytest.mark.parametrize("flow", ["jumping", "sparse"])
-def test_book_batch_where_a_walk_over_empty_levels_dies(benchmark, yardstick, flow):
-    """The limit loop would look at every one of 10 M empty ticks: it runs the standard mix."""
+#: Flow and how many of its commands are refused: cancels of what is gone.
+HOSTILE = {
+    "jumping": 0, "sparse": 0, "crash": 0, "crowded": 0, "storm": 0, "amends": 0, "repeated": 0.8,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def friendly(whole):
+    """Units of work of the standard mix."""
+    return workloads.units_of_work(whole)
+
+
+@pytest.mark.parametrize("flow", HOSTILE)
+def test_book_under_hostile_flow(benchmark, whole, friendly, flow):
+    """Per unit of work (command, fill, level that goes), beside the book on the standard mix."""
     made = getattr(workloads, flow)(COMMANDS // 2)
+    work = workloads.units_of_work(made)
+    refused = round(HOSTILE[flow] * len(made.timed))
 
     def prepare():
-        run, book = batch(made)
+        run, _ = batch(made)
+        friendly_run, _ = batch(whole)
 
-        def check(trades, _):
-            assert len(trades) == np.count_nonzero(made.timed["side"] == Side.BUY)
-            assert book.order_count(Side.BUY) == 0
+        def check(done, _):
+            assert np.count_nonzero(done.statuses) == refused
 
-        return Round(run, len(made.timed), yardstick.prepare(), yardstick.stretch, check)
+        return Round(run, work, friendly_run, friendly, check)
 
     measure.compare(
-        benchmark, prepare, "command", workload=made.name, commands=len(made.timed)
-    )
+        benchmark, prepare, "unit of work", beside="the standard mix", workload=made.name,
+        commands=len(made.timed), units=work,
+    )  # fmt: skip

@@ -169,9 +169,7 @@ def jumping(count: int, seed: int = 2) -> Flow:
                 adds(ids, sides, prices, 10, times))  # fmt: skip
 
 
-def sparse(
-    count: int, seed: int = 3, resting: int = 100_000, max_price: int = 10_000_000
-) -> Flow:
+def sparse(count: int, seed: int = 3, resting: int = 100_000, max_price: int = 10_000_000) -> Flow:
     """One order a level on 100,000 levels of 10 M ticks; takers sweep the best, adds refill."""
     rng = np.random.default_rng(seed)
     places = rng.permutation(np.arange(1, resting * 2 + 1)) * (max_price // (resting * 2 + 2))
@@ -215,3 +213,89 @@ def churn(count: int, resting: int, seed: int = 5) -> Flow:
         live[place] = fresh
     timed[0::2] = cancels(np.array(leaving))
     return Flow("churn", 100_000, resting + 1, made[:resting], timed)
+
+
+def crash(count: int, seed: int = 6) -> Flow:
+    """Again and again all bids are sold in one order, 500 levels deep, and then quoted anew."""
+    rng = np.random.default_rng(seed)
+    quotes = min(RESTING // 2, count // 2)
+    crashes = count // (quotes + 1)
+    away = rng.integers(1, LEVELS_A_SIDE + 1, (crashes, quotes))
+    ids = np.arange(1, crashes * (quotes + 1) + 1).reshape(crashes, quotes + 1)
+    bids = adds(ids[:, :-1].reshape(-1), Side.BUY, 50_000 - away.reshape(-1), 10)
+    sells = adds(ids[:, -1], Side.SELL, 1, 10 * quotes, TimeInForce.IOC)
+    timed = np.concatenate([bids.reshape(crashes, quotes), sells[:, None]], axis=1).reshape(-1)
+    return Flow("crash", 100_000, quotes + 1, adds([], 1, 1, 1), timed)
+
+
+def crowded(count: int, seed: int = 7, resting: int = 40_000, levels: int = 60) -> Flow:
+    """40,000 orders on 60 levels; by turns one of them leaves, at random, and one comes."""
+    flow = churn(count, resting, seed)
+    for part in (flow.before, flow.timed):
+        new = part["kind"] == BookKind.BOOK_NEW
+        away = np.abs(part["price_ticks"][new] - 50_000) % (levels // 2) + 1
+        part["price_ticks"][new] = np.where(
+            part["side"][new] == Side.SELL, 50_000 + away, 50_000 - away
+        )
+    return Flow("crowded", flow.max_price_ticks, flow.capacity, flow.before, flow.timed)
+
+
+def amends(count: int, seed: int = 8, resting: int = RESTING) -> Flow:
+    """The orders of a full book move to new prices, at random, again and again."""
+    rng = np.random.default_rng(seed)
+    full = storm(resting, seed)
+    drawn = rng.integers(0, resting, count)
+    timed = np.zeros(count, BOOK_COMMAND)
+    timed["kind"] = BookKind.BOOK_REPLACE
+    timed["order_id"] = full.before["order_id"][drawn]
+    away = rng.integers(1, LEVELS_A_SIDE + 1, count)
+    sells = full.before["side"][drawn] == Side.SELL
+    timed["price_ticks"] = np.where(sells, 50_000 + away, 50_000 - away)
+    timed["qty_lots"] = 10
+    return Flow("amends", full.max_price_ticks, resting, full.before, timed)
+
+
+def repeated(count: int, seed: int = 9, times: int = 5) -> Flow:
+    """Every order is cancelled five times, in no order."""
+    full = storm(count // times, seed)
+    ids = np.random.default_rng(seed).permutation(np.repeat(full.before["order_id"], times))
+    return Flow("repeated", full.max_price_ticks, full.capacity, full.before, cancels(ids))
+
+
+def units_of_work(flow: Flow) -> int:
+    """Commands, fills and price levels that go, of the timed part of a flow."""
+    commands = np.concatenate([flow.before, flow.timed])
+    done = OrderBook(flow.max_price_ticks, flow.capacity).apply(commands)
+    trades = iter(done.trades[["maker_order_id", "qty_lots"]].tolist())
+    takers = np.unique(done.trades["taker_order_id"], return_counts=True)
+    fills = dict(zip(*(column.tolist() for column in takers), strict=True))
+    resting: dict[int, list[int]] = {}
+    orders_at: dict[int, int] = {}
+    gone = 0
+
+    def leave(order_id: int) -> None:
+        nonlocal gone
+        price = resting.pop(order_id)[1]
+        orders_at[price] -= 1
+        gone += orders_at[price] == 0
+
+    names = ("kind", "order_id", "price_ticks", "qty_lots", "time_in_force")
+    rows = zip(*(commands[name].tolist() for name in names), strict=True)
+    for number, (kind, order_id, price, lots, time_in_force) in enumerate(rows):
+        if number == len(flow.before):
+            gone = 0
+        if kind != BookKind.BOOK_NEW and order_id in resting:
+            leave(order_id)
+        if kind == BookKind.BOOK_CANCEL:
+            continue
+        for _ in range(fills.pop(order_id, 0)):
+            maker, filled = next(trades)
+            lots -= filled
+            resting[maker][0] -= filled
+            if resting[maker][0] == 0:
+                leave(maker)
+        if lots and time_in_force != TimeInForce.IOC:
+            resting[order_id] = [lots, price]
+            orders_at[price] = orders_at.get(price, 0) + 1
+    made_before = np.isin(done.trades["taker_order_id"], flow.before["order_id"]).sum()
+    return len(flow.timed) + len(done.trades) - int(made_before) + gone

@@ -68,9 +68,14 @@ cdef inline void find_best(const Matcher* m, int side) noexcept nogil:
     cdef int64_t key = pricemap_min(levels)
     cdef uint32_t slot
     cdef int found = 0
-    while key >= 0 and found < BLOCK // 2:
-        slot = pricemap_cell(levels, key).head
-        prefetch(pool_place(&m.pool, m.pool.orders[slot].order_id))
+    while key >= 0 and found < 3 * BLOCK // 2:
+        if found < BLOCK // 2:
+            slot = pricemap_cell(levels, key).head
+            prefetch(pool_place(&m.pool, m.pool.orders[slot].order_id))
+        elif found < BLOCK:
+            prefetch(&m.pool.orders[pricemap_cell(levels, key).head])
+        else:
+            prefetch(pricemap_cell(levels, key))
         key = pricemap_next(levels, key)
         found += 1
 
@@ -82,10 +87,13 @@ cdef inline uint64_t block_of(uint64_t start, uint64_t count) noexcept nogil:
 
 cdef void look_far(
         Matcher* m, const BookCommand* commands, uint64_t start, uint64_t count) noexcept nogil:
-    """What a batch asks for early when the levels no longer fit into the first cache."""
+    """What a batch asks for early when the levels no longer fit into the first cache.
+
+    Called at two places, so that gcc leaves it out of the loop: the registers are needed there.
+    """
     cdef int side
-    find_words(m, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count))
-    find_levels(m, &commands[start + BLOCK], block_of(start + BLOCK, count))
+    find_words(m, &commands[start + BLOCK], block_of(start + BLOCK, count))
+    find_levels(m, &commands[start], block_of(start, count))
     for side in range(2):
         if m.book.sides[side].state.min_tick != m.seen_best[side]:
             m.seen_best[side] = m.book.sides[side].state.min_tick
@@ -104,12 +112,14 @@ cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
     find_places(&m.pool, commands, block_of(0, count), places[0])
     find_places(&m.pool, &commands[BLOCK], block_of(BLOCK, count), places[1])
     find_orders(&m.pool, block_of(0, count), places[0])
+    if rarely(wide(m)):
+        look_far(m, commands, start, count)
     while start < count:
+        if rarely(wide(m)):
+            look_far(m, commands, start + BLOCK, count)
         find_places(&m.pool, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count),
                     places[(start // BLOCK + 2) & 3])
         find_orders(&m.pool, block_of(start + BLOCK, count), places[(start // BLOCK + 1) & 3])
-        if rarely(wide(m)):
-            look_far(m, commands, start, count)
         place = places[(start // BLOCK) & 3]
         for i in range(start, start + block_of(start, count)):
             # Trades of one command are at most the orders that rest.

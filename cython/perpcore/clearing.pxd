@@ -84,11 +84,13 @@ cdef struct Money:
 # ---- one side of a fill -------------------------------------------------------------------------
 
 cdef inline bint closes(int64_t qty_lots, int side) noexcept nogil:
-    return qty_lots < 0 if side == BOOK_BUY else qty_lots > 0
+    return signed_lots(side, qty_lots) < 0
 
 
 cdef inline int64_t signed_lots(int side, int64_t lots) noexcept nogil:
-    return lots if side == BOOK_BUY else -lots
+    """Lots of a buy, -lots of a sell; sides come at random, so that this has no branch."""
+    cdef int64_t mask = -<int64_t>side
+    return (lots ^ mask) - mask
 
 
 cdef inline int64_t fill_notional(const Market* m, int64_t lots,
@@ -423,7 +425,7 @@ cdef inline bint reaches(const Taker* t, int64_t price_ticks) noexcept nogil:
     """The best opposite price is within the taker's limit; -1 is no price."""
     if price_ticks < 0:
         return False
-    return price_ticks <= t.limit_ticks if t.side == BOOK_BUY else price_ticks >= t.limit_ticks
+    return signed_lots(t.side, t.limit_ticks - price_ticks) >= 0
 
 
 cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_ticks,

@@ -150,6 +150,7 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
     if left > AHEAD_RECORD:
         prefetch(&commands[AHEAD_RECORD])
         prefetch(<const char*>&commands[AHEAD_RECORD] + 64)
+    pool_prefetch_id(&e.pool, e.h.seq + AHEAD_RECORD)
     if left > AHEAD_ACCOUNT:
         prefetch(&e.accounts[ahead_owner(e, &commands[AHEAD_ACCOUNT])])
         pool_prefetch_id(&e.pool, commands[AHEAD_ACCOUNT].order_id)
@@ -204,10 +205,9 @@ cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
 
 
 cdef inline uint32_t ahead_block(Core* e, const Command* c) noexcept nogil:
-    """The block that a new order may be for, else the main account."""
+    """The account's first block, else its main: a cross order's limits count blocks too (O4)."""
     cdef Account* account = &e.accounts[ahead_owner(e, c)]
-    return either(c.isolation_id != 0 and account.first_block != NONE,
-                  account.first_block, account.unit)
+    return either(account.first_block != NONE, account.first_block, account.unit)
 
 
 cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:

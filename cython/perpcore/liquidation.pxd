@@ -69,12 +69,12 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     cdef bint band_alone = e.terms.liquidation_limit == LIMIT_IS_BAND
     cdef Taker t
     if leg.qty_lots > 0:
-        t.limit_ticks = bands_of(m).aggressive_low
+        t.limit_ticks = bands_of(m).lowest[1]
         limit = ceil_div(bankruptcy, m.terms.k)
         if limit > t.limit_ticks and not band_alone:
             t.limit_ticks = limit
     else:
-        t.limit_ticks = bands_of(m).aggressive_high
+        t.limit_ticks = bands_of(m).highest[0]
         limit = floor_div(bankruptcy, m.terms.k)
         if limit < t.limit_ticks and not band_alone:
             t.limit_ticks = limit

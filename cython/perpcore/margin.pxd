@@ -298,6 +298,5 @@ cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mar
     cdef int64_t worse = mark_ticks - price_marks if is_sell else price_marks - mark_ticks
     cdef int64_t total = add64(rate_ceil(n, margin), rate_ceil(n, taker))
     total = add64(total, rate_ceil(n, fee_reserve))
-    if worse > 0:
-        total = add64(total, mul64(lots, mul64(worse, v)))
-    return total
+    # Sides come at random: a product with 0 costs less than a branch.
+    return add64(total, mul64(lots, mul64(worse if worse > 0 else 0, v)))

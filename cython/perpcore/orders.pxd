@@ -189,31 +189,24 @@ cdef inline Bands* bands_of(Market* m) noexcept nogil:
     cdef Bands* bands = &m.bands
     if rarely(bands.mark_ticks != m.live.mark_ticks):
         bands.mark_ticks = m.live.mark_ticks
-        bands.aggressive_high = band_high(m, m.terms.terms.band_aggressive_e9)
-        bands.aggressive_low = band_low(m, m.terms.terms.band_aggressive_e9)
-        bands.passive_high = band_high(m, m.terms.terms.band_passive_e9)
-        bands.passive_low = band_low(m, m.terms.terms.band_passive_e9)
+        bands.highest[0] = band_high(m, m.terms.terms.band_aggressive_e9)
+        bands.lowest[1] = band_low(m, m.terms.terms.band_aggressive_e9)
+        bands.highest[1] = band_high(m, m.terms.terms.band_passive_e9)
+        bands.lowest[0] = band_low(m, m.terms.terms.band_passive_e9)
     return bands
 
 
 cdef inline int band_code(Core* e, const Draft* d, Answer* a) noexcept nogil:
     cdef Bands* bands = bands_of(&e.markets[d.contract])
-    if d.side == 0:
-        a.price_ticks = bands.aggressive_high
-        if d.price_ticks > a.price_ticks:
-            return PRICE_ABOVE_LIMIT
-        a.price_ticks = bands.passive_low
-        if d.price_ticks < a.price_ticks:
-            return FAR_AWAY_PRICE
-    else:
-        a.price_ticks = bands.aggressive_low
-        if d.price_ticks < a.price_ticks:
-            return PRICE_BELOW_LIMIT
-        a.price_ticks = bands.passive_high
-        if d.price_ticks > a.price_ticks:
-            return FAR_AWAY_PRICE
-    a.price_ticks = 0
-    return OK
+    cdef int64_t highest = bands.highest[d.side], lowest = bands.lowest[d.side]
+    if lowest <= d.price_ticks <= highest:
+        a.price_ticks = 0
+        return OK
+    if d.price_ticks > highest:
+        a.price_ticks = highest
+        return PRICE_ABOVE_LIMIT if d.side == 0 else FAR_AWAY_PRICE
+    a.price_ticks = lowest
+    return FAR_AWAY_PRICE if d.side == 0 else PRICE_BELOW_LIMIT
 
 
 cdef inline int open_code(Core* e, const Draft* d) noexcept nogil:
@@ -249,10 +242,7 @@ cdef inline int market_code(Core* e, Draft* d, Answer* a) noexcept nogil:
         return code
     if d.order_type == LIMIT:
         return slide_code(e, d, a) if d.exec_flags & SMART_POST_ONLY else band_code(e, d, a)
-    if d.side == 0:
-        d.price_ticks = bands_of(m).aggressive_high
-    else:
-        d.price_ticks = bands_of(m).aggressive_low
+    d.price_ticks = bands_of(m).highest[0] if d.side == 0 else bands_of(m).lowest[1]
     return OK
 
 

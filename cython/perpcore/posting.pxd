@@ -29,8 +29,8 @@ cdef enum:
 
 cdef inline bint counts_as_session_pnl(uint8_t reason) noexcept nogil:
     """S4: every change of a unit's cash except money that only moves."""
-    return (reason != R_DEPOSIT and reason != R_WITHDRAW and reason != R_ISOLATED_TRANSFER
-            and reason != R_AUTO_CONVERSION)
+    return ((1 << R_DEPOSIT | 1 << R_WITHDRAW | 1 << R_ISOLATED_TRANSFER | 1 << R_AUTO_CONVERSION)
+            >> reason) & 1 == 0
 
 
 cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
@@ -52,8 +52,8 @@ cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
         return
     unit = edit_unit(e, u)
     unit.cash_units = add64(unit.cash_units, units)
-    if counts_as_session_pnl(reason):
-        unit.session_pnl_units = add64(unit.session_pnl_units, units)
+    unit.session_pnl_units = add64(
+        unit.session_pnl_units, units & -<int64_t>counts_as_session_pnl(reason))
     e.h.residual[USD_LEDGER] += <uint64_t>units
     cdef Event* ev = unit_event(e, BALANCE, u, contract)
     ev.reason = reason

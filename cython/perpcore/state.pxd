@@ -197,10 +197,8 @@ cdef struct Header:
 # They follow from the mark and the terms alone, so that no undo has to restore them.
 cdef struct Bands:
     int64_t mark_ticks           # they are for this mark; 0: for none yet
-    int64_t aggressive_high
-    int64_t aggressive_low
-    int64_t passive_high
-    int64_t passive_low
+    int64_t highest[2]           # of a buy: aggressive; of a sell: passive
+    int64_t lowest[2]            # of a buy: passive; of a sell: aggressive
 
 cdef struct Market:
     Contract terms

@@ -1,4 +1,4 @@
-"""Builds libplain_engine.so and the program `days` against the installed perpcore."""
+"""Builds libplain_engine.so, published.so and the program `days` against the installed perpcore."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ INLINE = "-DCYTHON_INLINE=inline __attribute__((always_inline))"
 EXTERN = '-DCYTHON_EXTERN_C=extern "C"'
 # What is left is the functions of plain_engine.h: the linker drops the module that Cython makes
 # around them, and with it all that needs Python.
-LIBRARY = ["-shared", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections",
-           "-Wl,--gc-sections", f"-Wl,--version-script={HERE / 'exports.map'}"]  # fmt: skip
+SECTIONS = ["-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
+LIBRARY = ["-shared", "-Wl,--gc-sections"]
 
 
 def run(*command: str) -> None:
@@ -35,8 +35,16 @@ def main() -> None:
         "-X", "boundscheck=False", "engine.pyx", "-o", "build/engine.cpp",
     )  # fmt: skip
     run(
-        "g++", *FLAGS, "-w", INLINE, EXTERN, f"-I{sysconfig.get_path('include')}", *LIBRARY,
-        "build/engine.cpp", "-o", "libplain_engine.so",
+        "g++", *FLAGS, "-w", INLINE, EXTERN, f"-I{sysconfig.get_path('include')}", *SECTIONS,
+        "-c", "build/engine.cpp", "-o", "build/engine.o",
+    )  # fmt: skip
+    run(
+        "g++", *LIBRARY, "build/engine.o", "-Wl,--version-script=plain_engine.map",
+        "-o", "libplain_engine.so",
+    )  # fmt: skip
+    run(
+        "g++", *FLAGS, *SECTIONS, *LIBRARY, "published.cpp", "build/engine.o",
+        "-Wl,--version-script=published.map", "-o", "published.so",
     )  # fmt: skip
     run(
         "g++", *FLAGS, "days.cpp", "-o", "days", "-pthread", "-L.", "-lplain_engine",

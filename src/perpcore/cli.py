@@ -325,9 +325,9 @@ def shrink(log_file: str, check: str | None, line: str | None, out_file: str | N
     out = Path(out_file) if out_file is not None else Path(log_file).with_suffix(".min.npz")
     if not out.parent.is_dir():
         raise InputError("--out", f"{str(out.parent)!r} is no directory", "make it first")
-    console = Console(stderr=True)
-    with console.status(f"shrinking {len(journal):,} commands"):
-        found = shortest(journal, judge)
+    if sys.stderr.isatty():
+        print(f"shrinking {count(len(journal), 'command')}", file=sys.stderr)
+    found = shortest(journal, judge)
     if found is None:
         print(f"{log_file}: {count(len(journal), 'command')}, and nothing fails")
         return 0

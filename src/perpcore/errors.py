@@ -289,10 +289,26 @@ def _quantity(c: Context) -> str:
     return f"quantity {c.size} of {c.symbol} is not above 0: nearest valid size {c.nearest_size}"
 
 
+def _currency(c: Context) -> str:
+    if c["currency"] == Currency.USDC and c["kind"] == Kind.FUND_TOP_UP:
+        return "a contract's part of the fund is in USD: give USD, or leave contract out"
+    if c["currency"] == Currency.USDC:
+        return (
+            f"USDC does not stay USDC in a block here, so {c.where} takes USD: give USD (the "
+            "policy block_collateral 'in_kind' would keep it)"
+        )
+    return "the currency is not USD or USDC here: give USD or USDC"
+
+
 def _amount(c: Context) -> str | None:
     amount = plain(from_units(c["amount_units"]))
     if c["amount_units"] <= 0:
         return f"the amount of {c.where} is {amount}: amounts are above 0"
+    if c["kind"] == Kind.FUND_TOP_UP and c["scope"]:
+        return (
+            "a contract has a part of the fund only with the policy fund_by_contract 'on': leave "
+            "contract out; or the amount is beyond what the venue can count"
+        )
     if c["kind"] in (Kind.DEPOSIT, Kind.FUND_TOP_UP):
         return f"{amount} more is beyond what the venue can count: {c.where} must be smaller"
     return None
@@ -350,6 +366,15 @@ def _isolated_fields(c: Context) -> str | None:
     return f"isolated_margin_amount {from_units(margin)} is not above 0" if margin < 0 else None
 
 
+def _trigger(c: Context) -> str | None:
+    if not c["trigger_price_ticks"]:
+        return None
+    return (
+        f"order {c['order_id']} of {c.who} waits for no trigger: leave new_ref_price out; only an "
+        "order that waits has one"
+    )
+
+
 #: What 40001 most likely means, by the kind of the command; None: something else.
 _ARGUMENTS: dict[int, Callable[[Context], str | None]] = {
     **dict.fromkeys(
@@ -360,6 +385,7 @@ _ARGUMENTS: dict[int, Callable[[Context], str | None]] = {
     Kind.FUNDING: _rate,
     Kind.CANCEL_ALL_AFTER: _silence,
     Kind.NEW_ORDER: _isolated_fields,
+    Kind.AMEND: _trigger,
 }
 
 
@@ -389,7 +415,7 @@ SENTENCES: dict[Code, Sentence] = {
         f"contract {c['contract']} does not exist: Venue.contracts lists them; Admin.add_contract "
         "adds one"
     ),
-    _C.INVALID_CURRENCY: lambda c: "the currency is not USD or USDC here: give USD or USDC",
+    _C.INVALID_CURRENCY: _currency,
     _C.INVALID_SIDE: lambda c: f"side {c['side']} is not BUY (1) or SELL (2): give one of them",
     _C.INVALID_ORDER_TYPE: lambda c: (
         f"order type {c['order_type']} is not one of LIMIT (1), MARKET (2), STOP_LOSS (3), "
@@ -527,7 +553,8 @@ SENTENCES: dict[Code, Sentence] = {
         f"from {c.block}: remove at most that; a position that is not in profit keeps its margin"
     ),
     _C.EXCEEDS_WITHDRAWABLE: lambda c: (
-        f"{plain(c.needed)} is more than the {plain(c.available)} withdrawable by {c.who}: "
+        f"{plain(c.needed)} {c.money} is more than the {plain(c.available)} withdrawable by "
+        f"{c.who}: "
         "withdraw at most that; unrealized and this session's profit, margin and reserves stay"
     ),
 }

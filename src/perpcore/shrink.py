@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -73,7 +74,9 @@ def in_child(work: Callable[[Note], Any], places: int) -> Outcome:
     notes = np.frombuffer(mmap.mmap(-1, 8 * max(1, places)), np.int64)
     source, sink = os.pipe()
     with tempfile.TemporaryFile() as errors:
-        child = os.fork()
+        with warnings.catch_warnings():  # the child only computes: it waits for no other thread
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             code = 1
             try:

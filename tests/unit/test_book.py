@@ -382,10 +382,35 @@ def test_the_benchmarks_standard_mix_gives_the_limit_loops_trades_and_book(tmp_p
             assert book.orders(side)["qty_lots"].tolist() == lots.tolist()
 
 
-def test_the_wide_workloads_of_the_benchmark_fit_their_book(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("jumping", 0), ("sparse", 0), ("crash", 0), ("crowded", 0), ("storm", 0), ("amends", 0),
+     ("repeated", 0.8)],
+)  # fmt: skip
+def test_the_hostile_workloads_of_the_benchmark_do_what_they_are_named_for(
+    monkeypatch, name, refused
+):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     workloads = importlib.import_module("workloads")
-    for flow in (workloads.jumping(320), workloads.sparse(200, resting=1_000)):
-        book = OrderBook(flow.max_price_ticks, flow.capacity)
-        book.apply(flow.before)
-        assert not book.apply(flow.timed).statuses.any()
+    sizes = {"sparse": {"resting": 1_000}, "crowded": {"resting": 500}}
+    flow = getattr(workloads, name)(2_000, **sizes.get(name, {}))
+    book = OrderBook(flow.max_price_ticks, flow.capacity)
+    assert not book.apply(flow.before).statuses.any()
+    done = book.apply(flow.timed)
+    assert np.count_nonzero(done.statuses) == refused * len(flow.timed)
+    levels = {"crowded": 60, "sparse": 1_000, "amends": 1_000}.get(name, 0)
+    assert levels * 0.6 <= len(book.depth(BUY)) + len(book.depth(SELL)) <= levels
+
+
+def test_a_unit_of_work_is_a_command_a_fill_or_a_level_that_goes(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    workloads = importlib.import_module("workloads")
+    before = workloads.adds(np.arange(1, 6), SELL, [100, 100, 101, 102, 103], 5)
+    timed = np.concatenate([
+        workloads.adds([10], BUY, 101, 12, IOC),     # 3 fills, level 100 goes, 3 of 101 are left
+        workloads.cancels([4, 4]),                   # level 102 goes, once
+        workloads.adds([11], BUY, 101, 8),           # 1 fill, level 101 goes, 5 rest
+        command(kind=BookKind.BOOK_REPLACE, order_id=11, price_ticks=99, qty_lots=5),  # so does it
+    ])  # fmt: skip
+    flow = workloads.Flow("small", 1_000, 16, before, timed)
+    assert workloads.units_of_work(flow) == 5 + 4 + 4

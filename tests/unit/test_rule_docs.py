@@ -59,3 +59,18 @@ def test_a_rule_names_tests_that_hold_it(rule: str) -> None:
     named = named_tests(SECTIONS[rule])
     assert named
     assert set(named) <= set(FOUND[rule])
+
+
+REJECTS = (TESTS.parent / "docs" / "rejects.md").read_text(encoding="utf-8")
+CODES = re.findall(r"^### (\d+) \w+\n((?:.+\n)+)", REJECTS, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "said", [said for number, said in CODES if number not in {"0", "311"}],
+    ids=[number for number, _ in CODES if number not in {"0", "311"}],
+)
+def test_a_code_has_a_cause_and_then_a_cure(said: str) -> None:
+    """That no code is missing and that they stand in the order of the checks: test_precedence."""
+    cause, cure = said.split("Cure:")
+    assert len(cause.split()) >= 4
+    assert len(cure.split()) >= 2
