@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from venue_loads import ENTRY, USD, admit, feed
 
 from perpcore import commands
-from perpcore.book import BookKind, OrderBook
-from perpcore.codes import Code, EventKind, TimeInForce
+from perpcore.codes import Code, EventKind
 
 ACCOUNTS = measure.scaled(1_000, 60)
 RESTING = measure.scaled(workloads.RESTING, 200)
@@ -29,49 +28,6 @@ LEVELS = workloads.LEVELS_A_SIDE
 #: Own orders that one order meets; times each order is cancelled.
 MET, REPEATED = 8, 5
 REFUSALS = (Code.SELF_TRADE_PREVENTED, Code.INVALID_ORDER_ID)
-
-
-def work_of(flow: workloads.Flow, laps: int) -> list[int]:
-    """Commands, trades and levels that go, of each lap of a flow."""
-    trades = OrderBook(flow.max_price_ticks, flow.capacity).apply(
-        np.concatenate([flow.before, flow.timed])
-    ).trades  # fmt: skip
-    taken: dict[int, list[tuple[int, int]]] = {}
-    for taker, maker, lots in zip(
-        *(trades[name].tolist() for name in ("taker_order_id", "maker_order_id", "qty_lots")),
-        strict=True,
-    ):
-        taken.setdefault(taker, []).append((maker, lots))
-    left: dict[int, tuple[int, int]] = {}
-    level: dict[int, int] = {}
-
-    def leaves(order_id: int) -> int:
-        _, price = left.pop(order_id)
-        level[price] -= 1
-        return int(level[price] == 0)
-
-    stretch, work = len(flow.timed) // laps, [0] * laps
-    names = ("order_id", "kind", "price_ticks", "qty_lots", "time_in_force")
-    for part, start in ((flow.before, None), (flow.timed, 0)):
-        rows = zip(*(part[name].tolist() for name in names), strict=True)
-        for number, (order_id, kind, price, lots, time_in_force) in enumerate(rows):
-            units = 1
-            if kind == BookKind.BOOK_CANCEL:
-                units += leaves(order_id)
-            else:
-                for maker, filled in taken.get(order_id, ()):
-                    lots -= filled
-                    units += 1
-                    rest, at = left[maker]
-                    left[maker] = (rest - filled, at)
-                    if rest == filled:
-                        units += leaves(maker)
-                if lots and time_in_force != TimeInForce.IOC:
-                    left[order_id] = (lots, price)
-                    level[price] = level.get(price, 0) + 1
-            if start is not None:
-                work[min(number // stretch, laps - 1)] += units
-    return work
 
 
 class Storm:
@@ -148,11 +104,11 @@ class Storm:
 
 @pytest.fixture(scope="module")
 def friendly():
-    """(traffic, its work a lap): the standard mix, as many laps as there are kinds of harm."""
+    """(traffic, its mean work a lap): the standard mix, laps for every kind of harm."""
     laps = 3 * measure.ROUNDS
     flow = workloads.standard(STRETCH // 3 * laps, resting=RESTING)
     traffic = venue_loads.Traffic(flow, ACCOUNTS, laps, half_isolated=True)
-    return traffic, work_of(flow, laps)
+    return traffic, workloads.units_of_work(flow) / laps
 
 
 @pytest.mark.parametrize(
@@ -160,7 +116,7 @@ def friendly():
     ids=["amends", "self trades", "repeated cancels"],
 )  # fmt: skip
 def test_venue_under_a_storm(benchmark, friendly, kind):
-    traffic, works = friendly
+    traffic, work_a_lap = friendly
     storm = Storm()
     make: Callable[[], Any] = getattr(storm, kind)
 
@@ -179,7 +135,7 @@ def test_venue_under_a_storm(benchmark, friendly, kind):
             assert len(rejects) == refused
             assert np.all(np.isin(rejects["code"], REFUSALS))
 
-        return Round(run, work, traffic.prepare(), works.pop(0), check)
+        return Round(run, work, traffic.prepare(), work_a_lap, check)
 
     measure.compare(
         benchmark, prepare, "unit of work", beside="the standard mix", accounts=ACCOUNTS

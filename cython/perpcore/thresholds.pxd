@@ -45,16 +45,25 @@ cdef extern from *:
 
 cdef enum:
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
-    # How many units are filed side by side, and by how many units they are loaded early.
-    FILING_GROUP = 16
+    # How many legs move side by side, and by how many units units and their legs are loaded early.
+    FEW_UNITS = 4
+    FILING_GROUP = 32
     AHEAD_UNIT = 32
-    AHEAD_LEG = 16
+    AHEAD_LEG = 24
+    AHEAD_NEXT = 16
+    AHEAD_THIRD = 8
 
 # A leg that has to move in the index.
 cdef struct Filing:
     uint32_t leg                 # NONE: none, it stands where it should
     int64_t key                  # of the map, -1: it leaves the index
     int key_side
+
+# Legs that are to move, of units that are planned together.
+cdef struct Plans:
+    bint are_many
+    uint32_t count
+    Filing filings[96]           # FILING_GROUP - 1, and those of one unit more: 64 contracts
 
 
 cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
@@ -146,17 +155,32 @@ cdef inline Filing filing_of(Core* e, uint32_t i, int64_t mark) noexcept nogil:
 
 
 cdef inline void move_leg(Core* e, const Filing* f) noexcept nogil:
-    if f.leg == NONE:
-        return
     unfile_leg(e, f.leg)
     if f.key >= 0:
         file_leg(e, f.leg, f.key_side, f.key)
 
 
-cdef inline void refile_leg(Core* e, uint32_t i, int64_t mark) noexcept nogil:
-    """File a leg under a mark, or take it out of the index."""
+cdef inline void plan_leg(Core* e, Plans* plans, uint32_t i, int64_t mark) noexcept nogil:
+    """Put down that a leg is to stand under a mark, unless it does."""
     cdef Filing f = filing_of(e, i, mark)
-    move_leg(e, &f)
+    if f.leg == NONE:
+        return
+    plans.filings[plans.count] = f
+    plans.count += 1
+    if plans.are_many:
+        ahead_of_cells(e, &f)
+
+
+cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
+    """Start loading the buckets that a leg leaves and enters."""
+    cdef Leg* leg = &e.legs[f.leg]
+    cdef Market* m = &e.markets[leg.contract]
+    if leg.chunk != NONE:
+        prefetch(&e.chunks[leg.chunk])
+        prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
+    # A tick that is not set yet has its cell where its neighbors are.
+    if f.key >= 0 and map_of(m, f.key_side).directory[f.key >> PRICEMAP_BITS]:
+        prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
 
 
 cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -252,7 +276,7 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
     return i128_ceil_div64(i128_mul_u(i128_from(tick), a.den + a.num), a.den)
 
 
-cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
+cdef inline void plan_box(Core* e, uint32_t u, bint initial, Plans* plans) noexcept nogil:
     """File each leg of a unit with several legs at the edge of its safe box."""
     cdef int64_t slack = slack_units(e, u, initial), total = 0, weight, part, ticks, mark
     cdef uint32_t i = e.units[u].first_leg
@@ -268,24 +292,19 @@ cdef inline void file_box(Core* e, uint32_t u, bint initial) noexcept nogil:
     while i != NONE:
         leg = &e.legs[i]
         m = &e.markets[leg.contract]
-        if leg.qty_lots:
-            if initial and no_mark_is_safe(m, leg, magnitude(leg.qty_lots)):
-                refile_leg(e, i, unsafe_mark(m, leg))
-                i = leg.next_leg
-                continue
+        mark = 0
+        if initial and leg.qty_lots and no_mark_is_safe(m, leg, magnitude(leg.qty_lots)):
+            mark = unsafe_mark(m, leg)
+        elif leg.qty_lots:
             weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
             part = mul_div_floor(slack, weight, total) if slack > 0 else 0
             ticks = floor_div(part, leg_slope_units(m, leg, initial))
-            mark = m.live.mark_ticks
             if leg.qty_lots > 0:
-                mark -= ticks + 1
-                refile_leg(e, i, mark)
+                mark = m.live.mark_ticks - (ticks + 1)
             else:
-                mark = add64(mark, ticks + 1)
-                refile_leg(e, i, mark)
-        else:
-            refile_leg(e, i, 0)
-        i = e.legs[i].next_leg
+                mark = add64(m.live.mark_ticks, ticks + 1)
+        plan_leg(e, plans, i, mark)
+        i = leg.next_leg
 
 
 cdef inline bint key_serves(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
@@ -370,76 +389,79 @@ cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
         edit_unit(e, u).flags ^= FILED_FOR_CALL
 
 
-cdef inline Filing plan_only(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
+cdef inline void plan_only(Core* e, uint32_t u, uint32_t i, bint initial,
+                           Plans* plans) noexcept nogil:
     """Where the one leg of a unit moves, unless its key still serves."""
     cdef int64_t mark
     if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
         note_filing(e, u, True)
-        return Filing(NONE, 0, 0)
+        return
     if not initial and key_serves(e, u, i, False):
         note_filing(e, u, False)
-        return Filing(NONE, 0, 0)
+        return
     note_filing(e, u, initial)
     mark = solo_threshold(e, u, i, initial)
     if not is_block(&e.units[u]):
         mark = with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark)
-    return filing_of(e, i, mark)
+    plan_leg(e, plans, i, mark)
 
 
-cdef inline Filing plan_unit(Core* e, uint32_t u) noexcept nogil:
-    """What is left to do for a unit's keys; the margin call comes first if it has reserved orders.
-
-    A unit with several positions is filed at once, and legs without one leave the index.
-    """
+cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
+    """Where a unit's legs move; the margin call comes first if it has reserved orders."""
     cdef uint32_t i = only_leg(e, u), j
     cdef bint initial
     if e.units[u].first_leg == NONE:
-        return Filing(NONE, 0, 0)
+        return
     initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
-        file_box(e, u, initial)
-        return Filing(NONE, 0, 0)
+        plan_box(e, u, initial, plans)
+        return
     j = e.units[u].first_leg
     while j != NONE:
         if j != i and e.legs[j].chunk != NONE:
-            unfile_leg(e, j)
+            plan_leg(e, plans, j, 0)
         j = e.legs[j].next_leg
-    return plan_only(e, u, i, initial)
+    plan_only(e, u, i, initial, plans)
 
 
 # ---- the end of a command -----------------------------------------------------------------------
 
-cdef inline Filing plan_dirty(Core* e, uint32_t u) noexcept nogil:
+cdef inline void plan_dirty(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     """plan_unit of a unit that the command has changed; it may be gone."""
     if e.units[u].account == NONE:
-        return Filing(NONE, 0, 0)
+        return
     if e.units[u].flags & DONE_THIS_COMMAND:
         edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
-    return plan_unit(e, u)
+    plan_unit(e, u, plans)
 
 
-cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
-    """Start loading units and positions that are planned soon."""
+cdef inline void ahead_of_leg(Core* e, uint32_t u) noexcept nogil:
+    """Start loading the first leg of a unit."""
+    if e.units[u].first_leg != NONE:
+        prefetch(&e.legs[e.units[u].first_leg])
+
+
+cdef inline void ahead_of_next(Core* e, uint32_t u, int links) noexcept nogil:
+    """Start loading the leg that so many links behind the first lead to; a block has one leg."""
     cdef uint32_t i
-    if n + AHEAD_UNIT >= e.dirty_count:
+    if is_block(&e.units[u]):
         return
-    prefetch(&e.units[e.dirty[n + AHEAD_UNIT]])
-    i = e.units[e.dirty[n + AHEAD_LEG]].first_leg
+    i = e.units[u].first_leg
+    while i != NONE and links > 0:
+        i = e.legs[i].next_leg
+        links -= 1
     if i != NONE:
         prefetch(&e.legs[i])
 
 
-cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
-    """Start loading the buckets that a leg leaves and enters."""
-    cdef Leg* leg = &e.legs[f.leg]
-    cdef Market* m = &e.markets[leg.contract]
-    if leg.chunk != NONE:
-        prefetch(&e.chunks[leg.chunk])
-        prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
-    # A tick that is not set yet has its cell where its neighbors are.
-    if f.key >= 0 and map_of(m, f.key_side).directory[f.key >> PRICEMAP_BITS]:
-        prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
+cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
+    """Start loading units and positions that are planned soon."""
+    if n + AHEAD_UNIT < e.dirty_count:
+        prefetch(&e.units[e.dirty[n + AHEAD_UNIT]])
+        ahead_of_leg(e, e.dirty[n + AHEAD_LEG])
+        ahead_of_next(e, e.dirty[n + AHEAD_NEXT], 1)
+        ahead_of_next(e, e.dirty[n + AHEAD_THIRD], 2)
 
 
 cdef inline void ahead_of_heads(Core* e, const Filing* f) noexcept nogil:
@@ -462,41 +484,34 @@ cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
             prefetch(&e.legs[e.chunks[head].legs[e.chunks[head].count - 1]])
 
 
-cdef inline void file_many(Core* e) noexcept nogil:
-    """File all dirty units in groups: each step of a group loads what the next one reads.
+cdef inline void carry_out(Core* e, Plans* plans) noexcept nogil:
+    """Move all legs that are put down; of many each step loads what the next one reads.
 
     A filing follows four links, each on a line of its own; one by one each would be waited for.
     """
-    cdef Filing plans[FILING_GROUP]
-    cdef uint32_t n = 0, k, count, end
-    while n < e.dirty_count:
-        count = 0
-        end = n + FILING_GROUP if n + FILING_GROUP < e.dirty_count else e.dirty_count
-        while n < end:
-            ahead_of_plan(e, n)
-            plans[count] = plan_dirty(e, e.dirty[n])
-            n += 1
-            if plans[count].leg != NONE:
-                ahead_of_cells(e, &plans[count])
-                count += 1
-        for k in range(count):
-            ahead_of_heads(e, &plans[k])
-        for k in range(count):
-            ahead_of_last(e, &plans[k])
-        for k in range(count):
-            move_leg(e, &plans[k])
+    cdef uint32_t k
+    if plans.are_many:
+        for k in range(plans.count):
+            ahead_of_heads(e, &plans.filings[k])
+        for k in range(plans.count):
+            ahead_of_last(e, &plans.filings[k])
+    for k in range(plans.count):
+        move_leg(e, &plans.filings[k])
+    plans.count = 0
 
 
 cdef inline void file_dirty(Core* e) noexcept nogil:
     """Re-key every unit that the command has changed."""
+    cdef Plans plans
     cdef uint32_t n
-    cdef Filing f
-    if e.dirty_count > FILING_GROUP:
-        file_many(e)
-        return
+    plans.count = 0
+    plans.are_many = e.dirty_count > FEW_UNITS
     for n in range(e.dirty_count):
-        f = plan_dirty(e, e.dirty[n])
-        move_leg(e, &f)
+        ahead_of_plan(e, n)
+        plan_dirty(e, e.dirty[n], &plans)
+        if plans.count >= FILING_GROUP:
+            carry_out(e, &plans)
+    carry_out(e, &plans)
 
 
 cdef inline bint fails_a_test(Core* e, uint32_t u) noexcept nogil:
@@ -584,6 +599,17 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
     return count
 
 
+cdef inline void ahead_of_look(Core* e, uint32_t n) noexcept nogil:
+    """Start loading units of legs in `tested`, and a main account's other legs and its USDC."""
+    cdef uint32_t u = e.legs[e.tested[n + AHEAD_LEG]].unit
+    prefetch(&e.units[e.legs[e.tested[n + AHEAD_UNIT]].unit])
+    if not is_block(&e.units[u]):
+        prefetch(&e.accounts[e.units[u].account])
+        ahead_of_leg(e, u)
+    ahead_of_next(e, e.legs[e.tested[n + AHEAD_NEXT]].unit, 1)
+    ahead_of_next(e, e.legs[e.tested[n + AHEAD_THIRD]].unit, 2)
+
+
 cdef inline uint32_t sweep(Core* e, uint32_t contract) noexcept nogil:
     """Look at every unit that the new mark reached; who fails a test is touched.
 
@@ -592,8 +618,8 @@ cdef inline uint32_t sweep(Core* e, uint32_t contract) noexcept nogil:
     """
     cdef uint32_t count = empty_crossed(e, contract), failing = 0, n, i, u
     for n in range(count):
-        if n + AHEAD_LEG < count:
-            prefetch(&e.units[e.legs[e.tested[n + AHEAD_LEG]].unit])
+        if n + AHEAD_UNIT < count:
+            ahead_of_look(e, n)
         i = e.tested[n]
         edit_leg(e, i).chunk = NONE
         u = e.legs[i].unit
