@@ -37,6 +37,8 @@ cdef extern from "perpcore/api.h" nogil:
         int (*position)(
             CEngine*, uint32_t, uint32_t, uint16_t, PositionView*, size_t) noexcept nogil
         int (*contract)(CEngine*, uint16_t, ContractView*, size_t) noexcept nogil
+        int (*order)(CEngine*, uint64_t, OrderView*, size_t) noexcept nogil
+        int (*adl_rank)(CEngine*, uint32_t, uint32_t, uint16_t, uint32_t*) noexcept nogil
 
 
 cdef inline void hand_out(void* out, size_t out_bytes, const void* view,
@@ -170,22 +172,26 @@ cdef int api_unit(CEngine* engine, uint32_t account, uint32_t isolation_id, Unit
     return STATUS_NOT_FOUND if u == NONE else STATUS_OK
 
 
+cdef uint32_t api_leg_of(Core* e, uint32_t account, uint32_t isolation_id,
+                         uint16_t contract) noexcept nogil:
+    """The leg of a unit's position, or NONE."""
+    cdef uint32_t u = api_unit_of(e, account, isolation_id)
+    cdef uint32_t i = NONE if u == NONE else leg_of(e, u, contract)
+    return i if i != NONE and e.legs[i].qty_lots else <uint32_t>NONE
+
+
 cdef int api_position(CEngine* engine, uint32_t account, uint32_t isolation_id,
                       uint16_t contract, PositionView* out, size_t out_bytes) noexcept nogil:
     cdef Host* host = <Host*>engine
     cdef PositionView view
-    cdef uint32_t u, i = NONE
+    cdef uint32_t i
     if engine == NULL or out == NULL or out_bytes == 0:
         return STATUS_BAD_ARGUMENT
     if not owner_enter(&host.busy):
         return STATUS_BUSY
-    u = api_unit_of(&host.core, account, isolation_id)
-    if u != NONE:
-        i = leg_of(&host.core, u, contract)
-    if i != NONE and host.core.legs[i].qty_lots == 0:
-        i = NONE
+    i = api_leg_of(&host.core, account, isolation_id, contract)
     if i != NONE:
-        view = view_position(&host.core, u, i)
+        view = view_position(&host.core, host.core.legs[i].unit, i)
         hand_out(out, out_bytes, &view, sizeof(PositionView))
     owner_leave(&host.busy)
     return STATUS_NOT_FOUND if i == NONE else STATUS_OK
@@ -208,6 +214,38 @@ cdef int api_contract(CEngine* engine, uint16_t contract, ContractView* out,
     return STATUS_OK if found else STATUS_NOT_FOUND
 
 
+cdef int api_order(CEngine* engine, uint64_t order_id, OrderView* out,
+                   size_t out_bytes) noexcept nogil:
+    cdef Host* host = <Host*>engine
+    cdef OrderView view
+    cdef uint32_t slot
+    if engine == NULL or out == NULL or out_bytes == 0:
+        return STATUS_BAD_ARGUMENT
+    if not owner_enter(&host.busy):
+        return STATUS_BUSY
+    slot = pool_find(&host.core.pool, order_id)
+    if slot != NONE:
+        view = view_order(&host.core, slot)
+        hand_out(out, out_bytes, &view, sizeof(OrderView))
+    owner_leave(&host.busy)
+    return STATUS_NOT_FOUND if slot == NONE else STATUS_OK
+
+
+cdef int api_adl_rank(CEngine* engine, uint32_t account, uint32_t isolation_id,
+                      uint16_t contract, uint32_t* rank) noexcept nogil:
+    cdef Host* host = <Host*>engine
+    cdef uint32_t i
+    if engine == NULL or rank == NULL:
+        return STATUS_BAD_ARGUMENT
+    if not owner_enter(&host.busy):
+        return STATUS_BUSY
+    i = api_leg_of(&host.core, account, isolation_id, contract)
+    if i != NONE:
+        rank[0] = rank_in_queue(&host.core, i)
+    owner_leave(&host.busy)
+    return STATUS_NOT_FOUND if i == NONE else STATUS_OK
+
+
 cdef CApi api_table
 memset(&api_table, 0, sizeof(CApi))
 api_table.abi_number = API_ABI
@@ -227,5 +265,7 @@ api_table.venue = api_venue
 api_table.unit = api_unit
 api_table.position = api_position
 api_table.contract = api_contract
+api_table.order = api_order
+api_table.adl_rank = api_adl_rank
 
 _capi = PyCapsule_New(&api_table, API_CAPSULE, NULL)

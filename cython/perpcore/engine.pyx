@@ -22,14 +22,13 @@ from perpcore.host cimport (
 from perpcore.int128 cimport i128
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
-from perpcore.reserves cimport limit_of, reserved_left
 from perpcore.snapshot cimport (
-    AuditView, ContractView, PositionView, UnitView, VenueView, liquidation_mark, view_audit,
-    view_contract, view_position, view_unit, view_venue,
+    AuditView, ContractView, OrderView, PositionView, UnitView, VenueView, liquidation_mark,
+    rank_in_queue, view_audit, view_contract, view_order, view_position, view_unit, view_venue,
 )
 from perpcore.standing cimport magnitude
 from perpcore.state cimport (
-    IN_MARGIN_CALL, Core, Leg, Market, OrderCold, Unit, block_by_id, is_in_kind, leg_of,
+    IN_MARGIN_CALL, Core, Leg, Market, Unit, block_by_id, is_in_kind, leg_of,
 )
 from perpcore.thresholds cimport only_leg
 from perpcore.walks cimport next_unit
@@ -448,9 +447,7 @@ cdef class Engine:
         cdef ContractView v
         try:
             v = view_contract(e, self.listed(e, contract))
-            state = dict(v)
-            state["index_ticks"] = e.markets[<uint32_t>contract].live.index_ticks
-            return state
+            return dict(v)
         finally:
             self.leave()
 

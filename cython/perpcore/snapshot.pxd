@@ -5,19 +5,23 @@ The structs are those of perpcore/api.h, so that C, C++ and Python read the same
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from perpcore.book cimport book_best
+from perpcore.adl cimport adl_queue
+from perpcore.book cimport BookOrder, book_best
 from perpcore.checks cimport Audit, audit_state
+from perpcore.codes cimport BUY
 from perpcore.contract cimport margin_rate
 from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil
 from perpcore.records cimport NONE
+from perpcore.reserves cimport limit_of, order_usdc, reserved_left
 from perpcore.standing cimport (
     Amounts, amounts, equity, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
     notional, paying_equity, position_upnl, removable, removable_usdc, transferable,
     withdrawable_usd,
 )
 from perpcore.state cimport (
-    IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, is_block, is_in_kind, unit_usdc,
+    IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, OrderCold, Unit, is_block, is_in_kind,
+    unit_usdc,
 )
 from perpcore.thresholds cimport only_leg, solo_threshold
 
@@ -95,6 +99,32 @@ cdef extern from "perpcore/api.h" nogil:
         int64_t funding_rate_e9
         uint8_t funding_pending
         uint8_t state
+        int64_t index_ticks
+        int64_t sub_fund_units
+
+    cdef struct OrderView "perpcore_order":
+        uint64_t order_id
+        uint64_t client_order_id
+        uint64_t linked_order_id
+        int64_t price_ticks
+        int64_t left_lots
+        int64_t filled_lots
+        int64_t reserved_lots
+        int64_t reserve_units
+        int64_t reserve_usdc_units
+        int64_t expiry_ns
+        int64_t trigger_price_ticks
+        uint32_t account
+        uint32_t isolation_id
+        uint16_t contract
+        uint16_t leverage
+        uint8_t side
+        uint8_t trigger_type
+        uint8_t trigger_by
+        uint8_t time_in_force
+        uint8_t exec_flags
+        uint8_t stp
+        uint8_t is_explicit
 
 
 cdef inline VenueView view_venue(Core* e) noexcept nogil:
@@ -252,4 +282,49 @@ cdef inline ContractView view_contract(Core* e, uint32_t contract) noexcept nogi
     v.funding_rate_e9 = m.live.funding_rate_e9
     v.funding_pending = m.live.funding_pending
     v.state = m.live.state
+    v.index_ticks = m.live.index_ticks
+    v.sub_fund_units = <int64_t>i128_low64(e.sub_funds[contract])
     return v
+
+
+cdef inline OrderView view_order(Core* e, uint32_t slot) noexcept nogil:
+    """A live order; while it waits for its trigger, that too."""
+    cdef OrderView v
+    cdef OrderCold* o = &e.cold[slot]
+    cdef BookOrder* b = &e.pool.orders[slot]
+    cdef Leg* leg = &e.legs[o.leg]
+    memset(&v, 0, sizeof(OrderView))
+    v.order_id = b.order_id
+    v.client_order_id = o.client_order_id
+    v.linked_order_id = 0 if o.linked == NONE else e.pool.orders[o.linked].order_id
+    v.price_ticks = limit_of(e, slot)
+    v.left_lots = b.qty_lots
+    v.filled_lots = o.filled_lots
+    v.reserved_lots = reserved_left(o)
+    v.reserve_units = o.reserve_units
+    v.reserve_usdc_units = order_usdc(e, slot)
+    v.expiry_ns = o.expiry_ns
+    v.account = leg.account
+    v.isolation_id = e.units[leg.unit].isolation_id
+    v.contract = leg.contract
+    v.leverage = o.leverage
+    v.side = <uint8_t>((b.price_side & 1) + BUY)
+    v.time_in_force = o.time_in_force
+    v.exec_flags = o.exec_flags
+    v.stp = o.stp
+    v.is_explicit = o.is_explicit
+    if o.is_dormant:
+        v.side = <uint8_t>(e.dormant[slot].side + BUY)
+        v.trigger_price_ticks = b.price_side >> 1
+        v.trigger_type = e.dormant[slot].order_type
+        v.trigger_by = e.dormant[slot].reference
+    return v
+
+
+cdef inline uint32_t rank_in_queue(Core* e, uint32_t i) noexcept nogil:
+    """A position's place in its side's queue of auto-deleveraging, 1 first (Q4)."""
+    cdef uint32_t n = 0, count = adl_queue(
+        e, e.legs[i].contract, -1 if e.legs[i].qty_lots > 0 else 1)
+    while n < count and e.ranked[n].index != i:
+        n += 1
+    return n + 1

@@ -30,32 +30,17 @@ cdef dict unit_dict(Core* e, uint32_t u):
 
 
 cdef dict order_dict(Core* e, uint32_t slot):
-    cdef OrderCold* o = &e.cold[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef OrderView v = view_order(e, slot)
     return {
-        "order_id": e.pool.orders[slot].order_id,
-        "account": leg.account,
-        "isolation_id": e.units[leg.unit].isolation_id,
-        "contract": leg.contract,
-        "side": (e.dormant[slot].side if o.is_dormant else e.pool.orders[slot].price_side & 1) + 1,
-        "price": limit_of(e, slot),
-        "left": e.pool.orders[slot].qty_lots,
-        "filled": o.filled_lots,
-        "client_order_id": o.client_order_id,
-        "time_in_force": o.time_in_force,
-        "exec_flags": o.exec_flags,
-        "stp": o.stp,
-        "expiry_ns": o.expiry_ns,
-        "reserve": o.reserve_units,
-        "extra": o.extra_units,
-        "reserved": reserved_left(o),
-        "leverage": o.leverage,
-        "explicit": int(o.is_explicit),
-        "trigger_type": e.dormant[slot].order_type if o.is_dormant else 0,
-        "trigger_price": e.pool.orders[slot].price_side >> 1 if o.is_dormant else 0,
-        "trigger_by": e.dormant[slot].reference if o.is_dormant else 0,
-        "linked": 0 if o.linked == NONE else e.pool.orders[o.linked].order_id,
-        **({"usdc": e.order_usdc[slot]} if is_in_kind(e) else {}),
+        "order_id": v.order_id, "account": v.account, "isolation_id": v.isolation_id,
+        "contract": v.contract, "side": v.side, "price": v.price_ticks, "left": v.left_lots,
+        "filled": v.filled_lots, "client_order_id": v.client_order_id,
+        "time_in_force": v.time_in_force, "exec_flags": v.exec_flags, "stp": v.stp,
+        "expiry_ns": v.expiry_ns, "reserve": v.reserve_units, "extra": e.cold[slot].extra_units,
+        "reserved": v.reserved_lots, "leverage": v.leverage, "explicit": v.is_explicit,
+        "trigger_type": v.trigger_type, "trigger_price": v.trigger_price_ticks,
+        "trigger_by": v.trigger_by, "linked": v.linked_order_id,
+        **({"usdc": v.reserve_usdc_units} if is_in_kind(e) else {}),
     }
 
 
@@ -149,7 +134,7 @@ cdef dict dump_contract(Core* e, uint32_t contract):
     cdef ContractView v = view_contract(e, contract)
     cdef dict state = {
         "mark_ticks": v.mark_ticks, "mark_time_ns": v.mark_time_ns,
-        "last_price_ticks": v.last_price_ticks, "state": v.state, "index_ticks": m.live.index_ticks,
+        "last_price_ticks": v.last_price_ticks, "state": v.state, "index_ticks": v.index_ticks,
         "funding_rate_e9": v.funding_rate_e9 if v.funding_pending else None,
         "inventory_lots": v.inventory_lots, "inventory_cost_units": v.inventory_cost_units,
         "buys": book_ids(m, e, 0), "sells": book_ids(m, e, 1),

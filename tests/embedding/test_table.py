@@ -36,13 +36,47 @@ FUNCTIONS = {
     "unit": (P, U32, U32, P, SIZE),
     "position": (P, U32, U32, U16, P, SIZE),
     "contract": (P, U16, P, SIZE),
+    "order": (P, U64, P, SIZE),
+    "adl_rank": (P, U32, U32, U16, P),
 }
+
+
+class OrderView(ctypes.Structure):
+    """perpcore_order of api.h."""
+
+    _fields_ = (
+        *((name, U64) for name in ("order_id", "client_order_id", "linked_order_id")),
+        *((name, ctypes.c_int64) for name in (
+            "price_ticks", "left_lots", "filled_lots", "reserved_lots", "reserve_units",
+            "reserve_usdc_units", "expiry_ns", "trigger_price_ticks",
+        )),
+        ("account", U32), ("isolation_id", U32), ("contract", U16), ("leverage", U16),
+        *((name, ctypes.c_uint8) for name in (
+            "side", "trigger_type", "trigger_by", "time_in_force", "exec_flags", "stp",
+            "is_explicit",
+        )),
+        ("unused", ctypes.c_uint8 * 5),
+    )
+
+
+class ContractView(ctypes.Structure):
+    """perpcore_contract of api.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in (
+            "mark_ticks", "mark_time_ns", "last_price_ticks", "best_bid_ticks", "best_ask_ticks",
+            "bid_lots", "ask_lots", "inventory_lots", "inventory_cost_units", "funding_rate_e9",
+        )),
+        ("funding_pending", ctypes.c_uint8), ("state", ctypes.c_uint8),
+        ("unused", ctypes.c_uint8 * 6),
+        ("index_ticks", ctypes.c_int64), ("sub_fund_units", ctypes.c_int64),
+    )
 
 
 class Table:
     """The table, and one venue made through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, policies: perpcore.Policies | None = None) -> None:
         pointer = ctypes.pythonapi.PyCapsule_GetPointer
         pointer.restype, pointer.argtypes = P, [ctypes.py_object, ctypes.c_char_p]
         start = pointer(perpcore.engine._capi, b"perpcore.engine._capi") + 24
@@ -52,7 +86,9 @@ class Table:
             # CFUNCTYPE lets go of the GIL while the function runs.
             setattr(self, name, ctypes.CFUNCTYPE(result, *arguments)(place.value))
         self.handle = P()
-        self.terms = venue_terms(accounts=4, orders=64, insurance_fund=1_000)
+        self.terms = venue_terms(
+            accounts=4, orders=64, insurance_fund=1_000, policies=policies or perpcore.Policies()
+        )
         assert self.create(self.terms.ctypes.data, KEY, ctypes.byref(self.handle)) == OK
 
     def __getattr__(self, name: str) -> Any:
@@ -207,6 +243,121 @@ def test_what_does_not_exist_is_not_found(table: Table) -> None:
     assert table.contract(table.handle, 1, seen, 512) == NOT_FOUND
     assert bytes(seen) == b"\xaa" * 512
     assert table.contract(table.handle, 0, seen, 512) == OK
+
+
+def traders(table: Table, count: int) -> None:
+    """BTC at 60,000 and `count` accounts with 10,000 USD that may trade it."""
+    table.add(BTCUSD_PERP.terms())
+    who = np.arange(count)
+    table.run(
+        commands.concat(
+            *(commands.open_account(account=int(i), timestamp_ns=1) for i in who),
+            commands.deposit(account=who, amount_units=10**12, timestamp_ns=1),
+            commands.set_eligibility(account=who, profile=Eligibility().profile, timestamp_ns=1),
+            commands.mark(contract=0, mark_ticks=600_000, timestamp_ns=1),
+        ),
+        256,
+    )
+
+
+def order_of(table: Table, order_id: int) -> OrderView:
+    view = OrderView()
+    assert table.order(table.handle, order_id, ctypes.byref(view), ctypes.sizeof(view)) == OK
+    return view
+
+
+def test_an_order_is_read_by_its_id_with_the_trigger_that_it_waits_for(table: Table) -> None:
+    """O1: a stop that will open a block, and a limit order that is filled in part."""
+    traders(table, 2)
+    table.run(
+        commands.concat(
+            commands.conditional(
+                account=1, contract=0, side="BUY", type="STOP_LIMIT", trigger_price_ticks=610_000,
+                price_ticks=611_000, qty_lots=7, reference="INDEX_PRICE", leverage=10,
+                exec_inst="ISOLATED_MARGIN", client_order_id=9, timestamp_ns=2,
+            ),
+            commands.limit(account=0, contract=0, side="SELL", price_ticks=600_000, qty_lots=5,
+                           timestamp_ns=2),
+            commands.market(account=1, contract=0, side="BUY", qty_lots=2, timestamp_ns=2),
+        ),
+        64,
+    )
+    last = table.seq()
+    stop, rest = order_of(table, last - 2), order_of(table, last - 1)
+    assert (stop.account, stop.isolation_id, stop.contract) == (1, 1, 0)
+    assert (stop.side, stop.price_ticks, stop.left_lots) == (1, 611_000, 7)
+    assert (stop.trigger_type, stop.trigger_by) == (4, 1)
+    assert (stop.trigger_price_ticks, stop.client_order_id) == (610_000, 9)
+    assert (stop.reserve_units, stop.reserved_lots) == (0, 0)
+    assert (rest.account, rest.side, rest.left_lots, rest.filled_lots) == (0, 2, 3, 2)
+    assert (rest.trigger_type, rest.trigger_price_ticks, rest.reserved_lots) == (0, 0, 3)
+    assert rest.reserve_units > 0
+    seen = OrderView()
+    assert table.order(table.handle, last, ctypes.byref(seen), ctypes.sizeof(seen)) == NOT_FOUND
+    assert table.order(table.handle, last, None, 8) == BAD_ARGUMENT
+
+
+def test_an_order_of_a_block_shows_its_usdc() -> None:
+    """A4."""
+    table = Table(perpcore.Policies(block_collateral="in_kind"))
+    traders(table, 1)
+    table.run(
+        commands.concat(
+            commands.index(index_e6=10**6, timestamp_ns=2),
+            commands.deposit(account=0, amount_units=10**11, currency="USDC", timestamp_ns=2),
+            commands.withdraw(account=0, amount_units=10**12, timestamp_ns=2),
+            commands.limit(
+                account=0, contract=0, side="BUY", price_ticks=590_000, qty_lots=1, leverage=10,
+                exec_inst="ISOLATED_MARGIN", timestamp_ns=2,
+            ),
+        ),
+        64,
+    )
+    view = order_of(table, table.seq())
+    assert view.reserve_units == 0
+    assert view.reserve_usdc_units > 0
+    table.destroy(table.handle)
+
+
+def test_a_contract_shows_its_index_and_its_part_of_the_fund() -> None:
+    """S1."""
+    table = Table(perpcore.Policies(fund_by_contract="on"))
+    traders(table, 1)
+    table.run(
+        commands.concat(
+            commands.contract_index(contract=0, mark_ticks=600_123, timestamp_ns=2),
+            commands.fund_top_up(amount_units=77, contract=0, timestamp_ns=2),
+        ),
+        16,
+    )
+    view = ContractView()
+    assert table.contract(table.handle, 0, ctypes.byref(view), ctypes.sizeof(view)) == OK
+    assert (view.mark_ticks, view.index_ticks, view.sub_fund_units) == (600_000, 600_123, 77)
+    table.destroy(table.handle)
+
+
+def test_the_rank_of_a_position_is_its_place_on_its_side(table: Table) -> None:
+    """Q4: two sellers, the one with more leverage first; whoever holds nothing has no place."""
+    traders(table, 3)
+    table.run(
+        commands.concat(
+            *(commands.limit(
+                account=seller, contract=0, side="SELL", price_ticks=600_000, qty_lots=5,
+                leverage=leverage, exec_inst="ISOLATED_MARGIN", timestamp_ns=2,
+            ) for seller, leverage in ((0, 5), (1, 50))),
+            commands.market(account=2, contract=0, side="BUY", qty_lots=10, timestamp_ns=2),
+            commands.mark(contract=0, mark_ticks=599_000, timestamp_ns=3),
+        ),
+        128,
+    )
+    rank = U32(0)
+    found = []
+    for account, block in ((0, 1), (1, 2), (2, 0)):
+        assert table.adl_rank(table.handle, account, block, 0, ctypes.byref(rank)) == OK
+        found.append(rank.value)
+    assert found == [2, 1, 1]
+    assert table.adl_rank(table.handle, 0, 0, 0, ctypes.byref(rank)) == NOT_FOUND
+    assert table.adl_rank(table.handle, 0, 1, 0, None) == BAD_ARGUMENT
 
 
 def test_a_preview_leaves_the_state_as_it_was(table: Table) -> None:

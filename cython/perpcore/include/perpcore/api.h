@@ -245,7 +245,36 @@ typedef struct perpcore_contract {
     uint8_t funding_pending;
     uint8_t state; /* enum perpcore_market_state */
     uint8_t unused[6];
+    int64_t index_ticks;    /* of the contract, on its mark grid; 0: none yet */
+    int64_t sub_fund_units; /* its own part of the insurance fund, with fund_by_contract */
 } perpcore_contract;
+
+/* A live order. */
+typedef struct perpcore_order {
+    uint64_t order_id;
+    uint64_t client_order_id; /* 0: none */
+    uint64_t linked_order_id; /* the order that ends when this one does; 0: none */
+    int64_t price_ticks;      /* limit; 0: it waits for its trigger and will be MARKET */
+    int64_t left_lots;
+    int64_t filled_lots;
+    int64_t reserved_lots;       /* of those left: what has a reserve */
+    int64_t reserve_units;       /* USD held for it */
+    int64_t reserve_usdc_units;  /* USDC held beside it, with block_collateral in_kind */
+    int64_t expiry_ns;           /* 0: none */
+    int64_t trigger_price_ticks; /* while it waits for its trigger, else 0 */
+    uint32_t account;
+    uint32_t isolation_id; /* 0: the main account */
+    uint16_t contract;
+    uint16_t leverage;     /* of its reserve */
+    uint8_t side;          /* enum perpcore_side */
+    uint8_t trigger_type;  /* enum perpcore_order_type while it waits, else 0 */
+    uint8_t trigger_by;    /* enum perpcore_scope TRIGGER_*, while it waits */
+    uint8_t time_in_force; /* enum perpcore_time_in_force */
+    uint8_t exec_flags;    /* enum perpcore_exec_flag */
+    uint8_t stp;           /* enum perpcore_self_trade */
+    uint8_t is_explicit;   /* its reserve is an isolated_margin_amount */
+    uint8_t unused[5];
+} perpcore_order;
 
 /* ---- the table ------------------------------------------------------------------------------ */
 
@@ -339,6 +368,16 @@ typedef struct perpcore_api {
                     uint16_t contract, perpcore_position* out, size_t out_bytes);
     int (*contract)(perpcore_engine* engine, uint16_t contract, perpcore_contract* out,
                     size_t out_bytes);
+
+    /* A live order by its id. Returns OK, NOT_FOUND, BUSY, BAD_ARGUMENT (out_bytes is 0). */
+    int (*order)(perpcore_engine* engine, uint64_t order_id, perpcore_order* out,
+                 size_t out_bytes);
+
+    /* A position's place in its side's queue of auto-deleveraging: *rank, 1 is closed first.
+       It ranks all positions of the side: as dear as a sort of them.
+       Returns OK, NOT_FOUND (no position), BUSY, BAD_ARGUMENT. */
+    int (*adl_rank)(perpcore_engine* engine, uint32_t account, uint32_t isolation_id,
+                    uint16_t contract, uint32_t* rank);
 } perpcore_api;
 
 /* NULL when the table fits the header that the program was built with, else what is wrong.
