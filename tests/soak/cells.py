@@ -52,10 +52,13 @@ def possible() -> frozenset[Cell]:
     found |= cells_of(k.NEW_ORDER, (304,), (OPEN,))
     found |= cells_of(k.NEW_ORDER, (619,), (OPEN,))  # elsewhere every lot raises risk
     found |= cells_of(k.NEW_ORDER, (*SHAPE, *PRICED, 309, 207, 613), (GONE,))
-    found |= cells_of(k.NEW_ORDER, (301, 0, 1110, 43004), (CALLED,))
+    found |= cells_of(k.NEW_ORDER, (301, 0, 1110, 43004, 312, 313), (CALLED,))
+    found |= cells_of(k.NEW_ORDER, (212, 229), (FLAT, HOLDING, OPEN))  # links and triggers
+    found |= cells_of(k.NEW_ORDER, (301,), (FLAT, HOLDING)) | cells_of(k.NEW_ORDER, (229,), (NEW,))
     amend = (0, 213, 415, 314, *PRICED, 309, 222, 43005, 43012)
     found |= cells_of(k.AMEND, (*amend, 306), (FLAT, HOLDING, PENDING, OPEN))
     found |= cells_of(k.AMEND, (304,), (OPEN,))
+    found |= cells_of(k.AMEND, (229,), (FLAT, HOLDING, PENDING, OPEN))
     found |= cells_of(k.AMEND, (210, 40001, 40003), (FLAT,))
     found |= cells_of(k.AMEND, (212,), MAINS)
     found |= cells_of(k.CANCEL, (0,), (FLAT, HOLDING, PENDING, OPEN))
@@ -65,6 +68,7 @@ def possible() -> frozenset[Cell]:
     closing = (218, 219, *PRICED, 309, 222)  # it has no client order id that could come twice
     found |= cells_of(k.CLOSE_POSITION, (0, *closing, 415, 314, 318, 43004, 43012, 310),
                       (HOLDING, OPEN))
+    found |= cells_of(k.CLOSE_POSITION, (0,), (CALLED,))
     found |= cells_of(k.CLOSE_POSITION, (201, 209, 210, 40001, 40003), (FLAT, PENDING))
     found |= cells_of(k.CLOSE_POSITION, (613,), (GONE,))
     raising = (*ELIGIBLE, 208)
@@ -78,10 +82,10 @@ def possible() -> frozenset[Cell]:
     found |= cells_of(k.SET_LEVERAGE, (50001,), (FLAT,))
     found |= cells_of(k.ADD_MARGIN, (0, 306), (PENDING, OPEN))
     found |= cells_of(k.REMOVE_MARGIN, (0, 321), (PENDING, OPEN))
-    found |= cells_of(k.REMOVE_MARGIN, (202, 411, 412, 615), (OPEN,))
+    found |= cells_of(k.REMOVE_MARGIN, (202, 411, 412, 615, 40104), (OPEN,))
     found |= cells_of(k.REMOVE_MARGIN, (222,), (OPEN,))
     for kind in (k.ADD_MARGIN, k.REMOVE_MARGIN):
-        found |= cells_of(kind, (613, 210, 40001, 40003), (GONE,))
+        found |= cells_of(kind, (613, 210, 211, 40001, 40003), (GONE,))
     found |= cells_of(k.WITHDRAW, (0, 202, 30024, 210, 211, 40001, 40003), MAINS)
     found |= cells_of(k.WITHDRAW, (222,), (HOLDING,))
     found |= cells_of(k.DEPOSIT, (0, 207, 210, 211, 40001, 40003), (FLAT,))
@@ -90,13 +94,14 @@ def possible() -> frozenset[Cell]:
     found |= cells_of(k.OPEN_ACCOUNT, (0, 210, 40001, 40003), (CALM, EXPOSED))
     found |= cells_of(k.OPEN_ACCOUNT, (50001,), (EXPOSED,))
     found |= cells_of(k.MARK, (0, 209, 40001, 40003, 40101), VENUE)
-    found |= cells_of(k.INDEX, (0, 211, 40001, 40003, 40101), VENUE)
+    found |= cells_of(k.INDEX, (0, 209, 211, 40001, 40003, 40101), VENUE)
     found |= cells_of(k.FUNDING, (0, 209, 40001, 40003, 40101), VENUE)
     found |= cells_of(k.FUNDING, (222,), (EXPOSED, IN_DEBT))
     found |= cells_of(k.SETTLE_SESSION, (0, 40001, 40003, 40101), VENUE)
     found |= cells_of(k.SETTLE_SESSION, (222,), (EXPOSED, IN_DEBT))
     for kind in (k.SET_ELIGIBILITY, k.SET_MARKET_STATE, k.FUND_TOP_UP, k.TICK):
         found |= cells_of(kind, (0, 40001, 40003, 40101), VENUE)
+    found |= cells_of(k.FUND_TOP_UP, (211,), VENUE) | cells_of(k.SET_MARKET_STATE, (209,), VENUE)
     return frozenset(found)
 
 

@@ -30,23 +30,26 @@ class Swarm(Workload):
         self.valid, self.boundaries = mixed(self.valid), mixed(self.boundaries)
         self.boundaries += ((rng.choice((1, 4)), self.barred), (1, self.crowded),
                             (1, self.astray), (1, self.called),
-                            (1, self.oversized), (1, self.late), (3, self.odds),
+                            (1, self.oversized), (2, self.late), (4, self.odds),
+                            (4, self.edge_bankruptcy),
                             (3, self.crossed), (2, self.beyond),
                             (6 if world.cruel else 0, self.equal_winners))
         if any(t.maintenance_share_e4 > 5000 and t.unit_margin_rate_e15 for t in world.contracts):
             self.boundaries += ((6, self.edge_grow),)
         if world.venue.leg_capacity < 100:
-            self.boundaries += ((rng.choice((0, 1)), self.roomless),)
+            self.boundaries += ((1, self.roomless),)
 
     def opening(self) -> list[Step]:
-        """In some seeds, an order for a block that is not there, before its contract has a mark."""
+        """In some seeds, orders for a block that is not there, and for a new one, before their
+        contract has a mark."""
         steps = super().opening()
         if self.rng.random() < 0.3:
             order: Fields = {
                 "kind": Kind.NEW_ORDER, "account": self.rng.choice(TRADERS), "contract": 2,
-                "side": BUY, "order_type": OrderType.MARKET, "qty_lots": 2, "isolation_id": 1,
+                "side": BUY, "order_type": OrderType.MARKET, "qty_lots": 2,
                 "exec_flags": Exec.ISOLATED_MARGIN}
-            steps.append(self.step(order, BOUNDARY))
+            steps += [self.step({**order, "isolation_id": 1}, BOUNDARY),
+                      self.step({**order, "leverage": 1}, BOUNDARY)]
         return steps
 
     def barred(self) -> list[Fields]:
@@ -212,9 +215,17 @@ class Swarm(Workload):
         return [*({**self.order(account, contract, side, 2), "exec_flags": Exec.REDUCE_ONLY}
                   for contract in range(len(self.world.contracts)) for side in (BUY, SELL)),
                 {"kind": Kind.CANCEL, "account": account, "order_id": 1},
+                {"kind": Kind.AMEND, "account": account, "order_id": 1, "qty_lots": 1},
                 {**who, "profile": FULL_PROFILE | 1},
                 {"kind": Kind.WITHDRAW, "account": account, "currency": 1, "amount_units": 1},
-                {**who, "profile": FULL_PROFILE}]
+                {**who, "profile": FULL_PROFILE}, *self.relief(account)]
+
+    def relief(self, account: int) -> list[Fields]:
+        """The marks move in an account's favor, which ends no call, and it asks for money."""
+        legs = [leg for leg in self.view.accounts[account]["legs"] if leg["qty_lots"]]
+        return [*(self.make_mark(leg["contract"], self.view.mark(leg["contract"])
+                                 * (120 if leg["qty_lots"] > 0 else 80) // 100) for leg in legs),
+                {"kind": Kind.WITHDRAW, "account": account, "currency": 1, "amount_units": 1}]
 
     def oversized(self) -> list[Fields]:
         """A position that is larger than an order may be is closed whole (314)."""
