@@ -421,11 +421,11 @@ cdef inline int64_t wanted_lots(Core* e, const Taker* t) noexcept nogil:
     return e.pool.orders[t.slot].qty_lots if t.kind == TAKES_ORDER else t.left_lots
 
 
-cdef inline bint reaches(const Taker* t, int64_t price_ticks) noexcept nogil:
-    """The best opposite price is within the taker's limit; -1 is no price."""
+cdef inline bint reaches(int side, int64_t limit_ticks, int64_t price_ticks) noexcept nogil:
+    """The best opposite price is within a taker's limit; -1 is no price."""
     if price_ticks < 0:
         return False
-    return signed_lots(t.side, t.limit_ticks - price_ticks) >= 0
+    return signed_lots(side, limit_ticks - price_ticks) >= 0
 
 
 cdef inline void clear_taker(Core* e, Taker* t, int64_t lots, int64_t price_ticks,
@@ -512,7 +512,7 @@ cdef inline int walk(Core* e, Taker* t) noexcept nogil:
     cdef int stop
     while wanted_lots(e, t) > 0:
         price_ticks = book_best(&m.book, 1 - t.side)
-        if not reaches(t, price_ticks):
+        if not reaches(t.side, t.limit_ticks, price_ticks):
             return WALK_DONE
         stop = meet(e, t, book_head(&m.book, 1 - t.side, price_ticks), price_ticks)
         if stop != WALK_DONE:

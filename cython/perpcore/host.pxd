@@ -185,18 +185,18 @@ cdef inline void ahead_makers(Core* e, const Command* c, int step) noexcept nogi
         step -= 1
 
 
-cdef inline uint32_t either(bint first, uint32_t a, uint32_t b) noexcept nogil:
+cdef inline uint32_t one_of(bint first, uint32_t a, uint32_t b) noexcept nogil:
     """a if `first`, else b; without a branch."""
     return b ^ ((a ^ b) & (0 - <uint32_t>first))
 
 
 cdef inline uint32_t some(uint32_t i) noexcept nogil:
     """An index, 0 for NONE."""
-    return either(i == NONE, 0, i)
+    return one_of(i == NONE, 0, i)
 
 
 cdef inline uint32_t ahead_owner(Core* e, const Command* c) noexcept nogil:
-    return either(c.account < e.h.account_count, c.account, 0)
+    return one_of(c.account < e.h.account_count, c.account, 0)
 
 
 cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
@@ -207,7 +207,7 @@ cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
 cdef inline uint32_t ahead_block(Core* e, const Command* c) noexcept nogil:
     """The account's first block, else its main: a cross order's limits count blocks too (O4)."""
     cdef Account* account = &e.accounts[ahead_owner(e, c)]
-    return either(account.first_block != NONE, account.first_block, account.unit)
+    return one_of(account.first_block != NONE, account.first_block, account.unit)
 
 
 cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
@@ -221,7 +221,7 @@ cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
     """The legs, and the neighbors of an order that is named."""
     cdef uint32_t slot = ahead_slot(e, c)
     cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
-    prefetch(&e.legs[either(c.order_id != 0, e.pool.orders[slot].owner, leg)])
+    prefetch(&e.legs[one_of(c.order_id != 0, e.pool.orders[slot].owner, leg)])
     prefetch(&e.legs[some(e.units[ahead_block(e, c)].first_leg)])
     # The links of an order that is not in the book are those of its past: any slot, or none.
     prefetch(&e.pool.orders[some(e.pool.orders[slot].prev)])
@@ -233,7 +233,7 @@ cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
 cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
     """What the orders of the legs add up to, and the unit of an order that is named."""
     cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
-    leg = either(c.order_id != 0, e.pool.orders[ahead_slot(e, c)].owner, leg)
+    leg = one_of(c.order_id != 0, e.pool.orders[ahead_slot(e, c)].owner, leg)
     prefetch(&e.units[some(e.legs[leg].unit)])
     ahead_group(e, leg)
     ahead_group(e, some(e.units[ahead_block(e, c)].first_leg))

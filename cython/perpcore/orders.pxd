@@ -496,7 +496,7 @@ cdef inline void taker_of(const Draft* d, Taker* t) noexcept nogil:
     t.left_lots = t.filled_lots = 0
 
 
-cdef inline int place_code(Core* e, const Draft* d, const Taker* t, bint crosses) noexcept nogil:
+cdef inline int place_code(Core* e, const Draft* d, bint crosses) noexcept nogil:
     """Step 13, and what is certain to be refused without a walk."""
     cdef Market* m = &e.markets[d.contract]
     if may_rest(d) and e.accounts[d.account].order_count >= e.terms.max_orders_per_account:
@@ -636,24 +636,30 @@ cdef inline int verdict(const Draft* d, int stop, int64_t filled, int64_t left) 
 
 
 cdef inline int enter(Core* e, Draft* d) noexcept nogil:
-    """Step 13, acceptance, matching, and what becomes of the rest."""
+    """Step 13 and acceptance; an order that meets nobody rests."""
     cdef Market* m = &e.markets[d.contract]
-    cdef Taker t
-    cdef bint crosses, began = False
-    cdef uint64_t mark = 0, event_count = e.event_count
-    cdef int64_t left
-    cdef int code, stop = WALK_DONE
-    taker_of(d, &t)
-    crosses = reaches(&t, book_best(&m.book, 1 - d.side))
-    code = place_code(e, d, &t, crosses)
+    cdef bint crosses = reaches(d.side, d.price_ticks, book_best(&m.book, 1 - d.side))
+    cdef int code = place_code(e, d, crosses)
     if code:
         return code
     if crosses:
-        began = not e.undo.on
-        mark = core_mark(e)
+        return match(e, d)
+    put_in_book(e, accept(e, d))
+    tie(e, d)
+    core_commit(e)
+    return OK
+
+
+cdef inline int match(Core* e, Draft* d) noexcept nogil:
+    """Acceptance, matching, and what becomes of the rest."""
+    cdef Taker t
+    cdef bint began = not e.undo.on
+    cdef uint64_t mark = core_mark(e), event_count = e.event_count
+    cdef int64_t left
+    cdef int code, stop
+    taker_of(d, &t)
     t.slot = accept(e, d)
-    if crosses:
-        stop = walk(e, &t)
+    stop = walk(e, &t)
     left = e.pool.orders[t.slot].qty_lots
     code = verdict(d, stop, t.filled_lots, left)
     if code:
