@@ -147,8 +147,11 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     """The whole position; then all that is left goes to the fund and the block closes (Q3, Q6)."""
     cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
     cdef int64_t lots = e.legs[i].qty_lots, gain
-    # An earlier liquidation of the round may have healed it; its orders have no part in the test.
-    cdef bint healthy = meets_maintenance(e, u, NULL)
+    cdef bint healthy
+    # An earlier liquidation of the round may have healed it, or taken USD that its own USDC has to
+    # cover before the test (A4); its orders have no part in that.
+    cover_negative(e, u)
+    healthy = meets_maintenance(e, u, NULL)
     unit_event(e, BLOCK_LIQUIDATING, u, contract)
     if not healthy:
         edit_unit(e, u).state = LIQUIDATING

@@ -210,6 +210,8 @@ def liquidate_block(state: State, block: Unit) -> None:
     """The whole position; then everything that is left, whatever its sign, to the fund (Q6)."""
     leg = block.legs[block.contract]
     market, lots_at_start = state.markets[block.contract], leg.qty
+    # As a maker of the round's earlier fills it may have lost USD that it did not have (A4).
+    cover_negative_usd(state, block)
     block.state = BlockState.LIQUIDATING
     state.emit_unit(Ev.BLOCK_LIQUIDATING, block, block.contract)
     # Its orders do not change the test: what they hold is forfeit only if the block fails it.

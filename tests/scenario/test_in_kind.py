@@ -27,7 +27,7 @@ from reference.codes import (
 from test_liquidation import block_of, dollars, inventory
 from test_policies import tiny_world
 from test_session import FIRST, HELPER, LOSER, TINY
-from world import ALICE, BTC, DAVE, MAKER, USD, Answer, World, isolated
+from world import ALICE, BOB, BTC, DAVE, MAKER, USD, Answer, World, isolated
 
 Make = Callable[..., World]
 USDC = Currency.USDC
@@ -429,6 +429,27 @@ def test_a_liquidation_returns_the_usdc_of_its_orders(kind: World) -> None:
     assert usdc(kind) == before + 37_33333334
     # 333 USD were in it at 56,000, where the position has lost 400.
     assert kind.account(DAVE)["deficit_units"] == 67 * USD
+
+
+@pytest.mark.parametrize(("index", "is_alive"), [(322_764, True), (322_763, False)])
+def test_a_loss_as_maker_is_covered_before_the_block_is_tested_again(
+    kind: World, index: int, is_alive: bool
+) -> None:
+    """Q8, A4: the index breaks BOB's short and DAVE's long. BOB is bought back first, 90 lots of it
+    from DAVE at 59,000: 91.062 USD lost, which his USDC covers at 0.90 of the index. With 10 lots
+    left, 0.95 (370 i - 91.062 / 0.9) + 1 < 18.3305 closes him too; at its value, not covered yet,
+    his USDC would carry them down to an index of 0.308."""
+    kind.withdraw(BOB, 10_000 * USD)
+    kind.deposit(BOB, 10_000 * USD, USDC)
+    block_of(kind, DAVE, 100)
+    kind.trade_short(BOB, MAKER, 100, 60_000, **isolated(20))
+    kind.mark(BTC, 601_000)
+    assert kind.close(DAVE, 90, 59_000, isolation_id=1).code == 0
+    answer = kind.index(index)
+    assert answer.fills(DAVE) == [(90, 59_000)]
+    assert [e.isolation_id for e in answer.of(Ev.LIQUIDATED)] == ([2] if is_alive else [2, 1])
+    if is_alive:
+        assert money(kind)[0] == 0
 
 
 def test_a_forfeit_order_s_usdc_goes_to_the_fund_as_usd(make_venue: Make) -> None:
