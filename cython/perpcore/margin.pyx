@@ -10,6 +10,8 @@ Formulas with worked numbers: docs/margin.md.
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from cpython.long cimport PyLong_CheckExact
+
 from perpcore.codes cimport BUY, SELL
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64, u64_exact_div,
@@ -21,6 +23,9 @@ from math import lcm
 from operator import index
 
 import numpy as np
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
 
 # What the venue proves at a contract's registration (U2), asked of every number here.
 cdef int64_t AMOUNT_MAX = 1LL << 60      # money units: a notional, a cost
@@ -196,6 +201,12 @@ cdef inline bint is_bad(const Span* span, int64_t cash, int64_t qty, int64_t cos
 
 cdef int64_t whole(object value, str name, int64_t low, int64_t high) except? -1:
     """value as int64 within low..high; the error names the field, the bounds and the cure."""
+    cdef int overflow = 0
+    cdef int64_t number
+    if PyLong_CheckExact(value):
+        number = PyLong_AsLongLongAndOverflow(value, &overflow)
+        if overflow == 0 and low <= number <= high:
+            return number
     try:
         value = index(value)
     except TypeError:

@@ -37,6 +37,13 @@ from perpcore.thresholds cimport fails_a_test
 from perpcore.transfers cimport cover_negative, cover_usd
 from perpcore.walks cimport next_unit
 
+cdef extern from *:
+    """
+    static const uint64_t PERPCORE_HAS_DEBT = ~0ULL;
+    """
+    # In the place of a profit.
+    const uint64_t HAS_DEBT "PERPCORE_HAS_DEBT"
+
 cdef enum:
     # By how many units a pass loads units, and their positions, early.
     AHEAD_UNIT = 32
@@ -168,24 +175,26 @@ cdef inline void ahead_of_listed(Core* e, uint32_t n, uint32_t count) noexcept n
 
 
 cdef inline uint32_t list_winners(Core* e, uint32_t count, int64_t* profits) noexcept nogil:
-    """Of the `count` units in `tested`, by account, those that share a loss; returns their number.
+    """Of the `count` rows of `ranked` (profit, unit order, unit), by account, those that share a
+    loss stay there and in `tested`; returns their number. `profits`: their sum.
 
-    By policy an account shares as a whole, as its main account (S4). `profits`: their sum.
+    By policy an account shares as a whole, as its main account (S4).
     """
     cdef i128 sum = i128_from(0)
-    cdef uint32_t n, u, last = NONE, winners = 0
-    cdef int64_t profit
+    cdef uint32_t n, last = NONE, winners = 0
+    cdef Ranked row
     for n in range(count):
-        ahead_of_listed(e, n, count)
-        u = e.tested[n]
+        row = e.ranked[n]
         if e.terms.socialize_by == SOCIALIZE_BY_TRADER:
-            u = main_of(e, u)
-        profit = winnings(e, u) if u != last else 0
-        if profit:
-            sum = i128_add(sum, i128_from(profit))
-            e.tested[winners] = u
+            row.index = main_of(e, row.index)
+            row.key = <uint64_t>winnings(e, row.index) if row.index != last else 0
+            row.tie = unit_rank(&e.units[row.index])
+            last = row.index
+        if row.key:
+            sum = i128_add(sum, i128_from(<int64_t>row.key))
+            e.tested[winners] = row.index
+            e.ranked[winners] = row
             winners += 1
-        last = u
     profits[0] = i128_to64(sum)
     return winners
 
@@ -194,15 +203,14 @@ cdef inline int64_t floor_share(int64_t loss, int64_t profit, uint64_t profits) 
     return i128_floor_div64(i128_mul(loss, profit), profits)
 
 
-cdef inline Ranked by_remainder(Core* e, uint32_t u, int64_t loss, int64_t profit, int64_t share,
+cdef inline Ranked by_remainder(uint64_t rank, int64_t loss, int64_t profit, int64_t share,
                                 uint64_t profits) noexcept nogil:
     """A winner's place when the largest remainder comes first, and of equal ones the smaller id."""
     # The remainder is below `profits`, so that the low words alone give it.
-    return Ranked(~(i128_low64(i128_mul(loss, profit)) - <uint64_t>share * profits),
-                  unit_rank(&e.units[u]), u)
+    return Ranked(~(i128_low64(i128_mul(loss, profit)) - <uint64_t>share * profits), rank, 0)
 
 
-cdef inline Ranked last_remainder(Core* e, uint32_t count, int64_t loss,
+cdef inline Ranked last_remainder(Core* e, uint32_t winners, int64_t loss,
                                   uint64_t profits) noexcept nogil:
     """The last in the order of remainders who pays one unit more; no winner's place is 0, 0 (S4).
 
@@ -211,14 +219,13 @@ cdef inline Ranked last_remainder(Core* e, uint32_t count, int64_t loss,
     cdef uint32_t n
     cdef int64_t profit, share, left = loss
     cdef Ranked last = Ranked(0, 0, 0)
-    for n in range(count):
-        ahead_of_listed(e, n, count)
-        profit = winnings(e, e.tested[n])
+    for n in range(winners):
+        profit = <int64_t>e.ranked[n].key
         share = floor_share(loss, profit, profits)
         left -= share
-        e.ranked[n] = by_remainder(e, e.tested[n], loss, profit, share, profits)
-    CHECK(0 <= left <= count)
-    ranked_select(e.ranked, count, <uint64_t>left)
+        e.ranked[n] = by_remainder(e.ranked[n].tie, loss, profit, share, profits)
+    CHECK(0 <= left <= winners)
+    ranked_select(e.ranked, winners, <uint64_t>left)
     for n in range(<uint32_t>left):
         if ranked_before(&last, &e.ranked[n]):
             last = e.ranked[n]
@@ -266,7 +273,7 @@ cdef inline int64_t sum_of_percents(Core* e, uint32_t winners) noexcept nogil:
     cdef i128 sum = i128_from(0)
     cdef uint32_t n
     for n in range(winners):
-        sum = i128_add(sum, i128_from(ceil_div(winnings(e, e.tested[n]), 100)))
+        sum = i128_add(sum, i128_from(ceil_div(<int64_t>e.ranked[n].key, 100)))
     return i128_to64(sum)
 
 
@@ -274,7 +281,7 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
     """S4: the session's winners bear what the fund could not; what is more is carried.
 
     In proportion to their profits, or by policy one percent of each where that is enough.
-    `count`: units in `tested`, by account, among which the winners are.
+    `count`: rows of `ranked` among which the winners are.
     """
     cdef int64_t profits = 0, profit, share, paid = 0
     cdef uint32_t winners = list_winners(e, count, &profits), n
@@ -298,7 +305,8 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
             share = ceil_div(profit, 100)
         elif not all_of_it:
             share = floor_share(loss, profit, <uint64_t>profits)
-            place = by_remainder(e, e.tested[n], loss, profit, share, <uint64_t>profits)
+            place = by_remainder(unit_rank(&e.units[e.tested[n]]), loss, profit, share,
+                                 <uint64_t>profits)
             share += not ranked_before(&last, &place)
         if share:
             pay_winner(e, e.tested[n], share)
@@ -318,7 +326,7 @@ cdef inline int64_t excess_units(Core* e) noexcept nogil:
 cdef inline int64_t resolve_loss(Core* e, uint32_t count) noexcept nogil:
     """D of S4, and its sharing: what the fund lacks, at least what it paid above its limit.
 
-    `count`: units in `tested` among which the winners are.
+    `count`: rows of `ranked` among which the winners are.
     """
     cdef int64_t excess = excess_units(e), loss = excess, shared
     cdef i128 lack = i128_neg(e.h.fund_units[USD_LEDGER])
@@ -386,13 +394,15 @@ cdef inline void test_holder(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline void test_holders(Core* e) noexcept nogil:
-    """Every unit with a position is tested (S3); the round puts who is touched into unit order."""
+    """Every unit with a position is tested (S3); the round puts who is touched into unit order.
+
+    Every unit passed its margin tests when it last changed, a mark crossed it or funding was paid:
+    what can still follow from a test is the rest of orders_matter.
+    """
     cdef uint32_t u
     for u in range(e.h.unit_top):
-        if u + AHEAD_LEG < e.h.unit_top and e.units[u + AHEAD_LEG].first_leg != NONE:
-            prefetch(&e.legs[e.units[u + AHEAD_LEG].first_leg])
-        if e.units[u].account != NONE and holds_position(e, u):
-            test_holder(e, u)
+        if e.units[u].account != NONE and orders_matter(e, u) and holds_position(e, u):
+            touch(e, u)
 
 
 cdef inline void allow_second_time(Core* e) noexcept nogil:
@@ -437,19 +447,25 @@ cdef inline void pay_pending_funding(Core* e) noexcept nogil:
 cdef inline uint32_t roll_everything(Core* e) noexcept nogil:
     """All positions to their marks; then every debt finds its payer.
 
-    Returns how many units are in `tested`: by account, all that have profit or had a debt.
+    Returns how many rows (profit, unit order, unit) are in `ranked`: by account, of all units that
+    have profit or had a debt.
     """
     cdef uint32_t u = next_unit(e, NONE), n, count = 0
+    cdef Unit* unit
     while u != NONE:
         roll_unit(e, u)
-        if e.units[u].cash_units < 0 or e.units[u].session_pnl_units > 0:
-            e.tested[count] = u
+        unit = &e.units[u]
+        if unit.cash_units < 0 or unit.session_pnl_units > 0:
+            e.ranked[count] = Ranked(
+                HAS_DEBT if unit.cash_units < 0 else <uint64_t>unit.session_pnl_units,
+                unit_rank(unit), u)
             count += 1
         u = next_unit(e, u)
     roll_inventory(e)
     for n in range(count):
-        if e.units[e.tested[n]].cash_units < 0:
-            settle_debt(e, e.tested[n])
+        if e.ranked[n].key == HAS_DEBT:
+            settle_debt(e, e.ranked[n].index)
+            e.ranked[n].key = <uint64_t>profit_of(e, e.ranked[n].index)
     return count
 
 
