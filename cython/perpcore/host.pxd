@@ -7,7 +7,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
-from perpcore.book cimport LINK_SLOT, Book, book_best, book_head, pool_place, pool_prefetch_id
+from perpcore.book cimport (
+    LINK_SLOT, Book, BookOrder, book_best, book_head, pool_place, pool_prefetch_id,
+)
 from perpcore.codes cimport BUY, IOC, SELL
 from perpcore.contract cimport (
     E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
@@ -18,7 +20,7 @@ from perpcore.memory cimport prefetch
 from perpcore.policies cimport policies_fit
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
-    MAX_CONTRACTS, Account, Core, Market, core_free, core_init, market_init,
+    MAX_CONTRACTS, Account, Core, Market, OrderCold, core_free, core_init, market_init,
     prefetch_order, write_events_to,
 )
 
@@ -44,9 +46,19 @@ cdef enum:
     AHEAD_UNIT = 10
     AHEAD_LEG = 6
     AHEAD_ORDERS = 3
+    AHEAD_KEPT = 16              # more than AHEAD_UNIT
+
+# What the visits of a coming command have found: places in their arenas, any that are in range.
+cdef struct Ahead:
+    uint32_t slot
+    uint32_t main
+    uint32_t block
+    uint32_t leg
+    uint32_t block_leg
 
 cdef struct Host:
     Core core
+    Ahead ahead[16]              # AHEAD_KEPT
     int busy                     # the owner flag
     uint64_t delivered           # events of the last command that were handed out already
 
@@ -137,8 +149,9 @@ cdef inline bint all_delivered(const Host* host) noexcept nogil:
     return host.delivered == host.core.event_count
 
 
-cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noexcept nogil:
-    """Start loading what the commands after the first of `left` will read.
+cdef inline void look_ahead(Host* host, const Command* commands, uint64_t at,
+                            uint64_t count) noexcept nogil:
+    """Start loading what the commands after the one at `at` will read.
 
     A record is found through the one before it (account, unit, leg, its orders; or id, order, leg,
     unit), so each command is visited several times: every visit follows what the last one has
@@ -147,21 +160,24 @@ cdef inline void look_ahead(Core* e, const Command* commands, uint64_t left) noe
     it is would be foreseen wrong at every visit, so that all is asked for, and what a command does
     not have is asked for at slot 0.
     """
+    cdef Core* e = &host.core
+    cdef const Command* c = commands + at
+    cdef uint64_t left = count - at
     if left > AHEAD_RECORD:
-        prefetch(&commands[AHEAD_RECORD])
-        prefetch(<const char*>&commands[AHEAD_RECORD] + 64)
+        prefetch(&c[AHEAD_RECORD])
+        prefetch(<const char*>&c[AHEAD_RECORD] + 64)
     pool_prefetch_id(&e.pool, e.h.seq + AHEAD_RECORD)
     if left > AHEAD_ACCOUNT:
-        prefetch(&e.accounts[ahead_owner(e, &commands[AHEAD_ACCOUNT])])
-        pool_prefetch_id(&e.pool, commands[AHEAD_ACCOUNT].order_id)
+        prefetch(&e.accounts[ahead_owner(e, &c[AHEAD_ACCOUNT])])
+        pool_prefetch_id(&e.pool, c[AHEAD_ACCOUNT].order_id)
     if left > AHEAD_UNIT:
-        ahead_unit(e, &commands[AHEAD_UNIT])
-        ahead_makers(e, &commands[AHEAD_UNIT], 0)
+        ahead_unit(e, &c[AHEAD_UNIT], &host.ahead[(at + AHEAD_UNIT) % AHEAD_KEPT])
+        ahead_makers(e, &c[AHEAD_UNIT], 0)
     if left > AHEAD_LEG:
-        ahead_leg(e, &commands[AHEAD_LEG])
+        ahead_leg(e, &c[AHEAD_LEG], &host.ahead[(at + AHEAD_LEG) % AHEAD_KEPT])
     if left > AHEAD_ORDERS:
-        ahead_orders(e, &commands[AHEAD_ORDERS])
-        ahead_makers(e, &commands[AHEAD_ORDERS], 1)
+        ahead_orders(e, &host.ahead[(at + AHEAD_ORDERS) % AHEAD_KEPT])
+        ahead_makers(e, &c[AHEAD_ORDERS], 1)
 
 
 cdef inline void ahead_makers(Core* e, const Command* c, int step) noexcept nogil:
@@ -199,44 +215,38 @@ cdef inline uint32_t ahead_owner(Core* e, const Command* c) noexcept nogil:
     return one_of(c.account < e.h.account_count, c.account, 0)
 
 
-cdef inline uint32_t ahead_slot(Core* e, const Command* c) noexcept nogil:
-    """The slot at the place of the id that a command names; it may be another id's, or 0."""
-    return some((pool_place(&e.pool, c.order_id)[0] & LINK_SLOT) - 1)
-
-
-cdef inline uint32_t ahead_block(Core* e, const Command* c) noexcept nogil:
-    """The account's first block, else its main: a cross order's limits count blocks too (O4)."""
+cdef inline void ahead_unit(Core* e, const Command* c, Ahead* a) noexcept nogil:
+    """The order at the place of the id; the account's units: a cross order's limits count its
+    block too (O4)."""
     cdef Account* account = &e.accounts[ahead_owner(e, c)]
-    return one_of(account.first_block != NONE, account.first_block, account.unit)
+    a.slot = some((pool_place(&e.pool, c.order_id)[0] & LINK_SLOT) - 1)
+    a.main = account.unit
+    a.block = one_of(account.first_block != NONE, account.first_block, account.unit)
+    prefetch_order(e, a.slot)
+    prefetch(&e.units[a.main])
+    prefetch(&e.units[a.block])
 
 
-cdef inline void ahead_unit(Core* e, const Command* c) noexcept nogil:
-    """The order that is named; the account's units that a new order may be for."""
-    prefetch_order(e, ahead_slot(e, c))
-    prefetch(&e.units[e.accounts[ahead_owner(e, c)].unit])
-    prefetch(&e.units[ahead_block(e, c)])
-
-
-cdef inline void ahead_leg(Core* e, const Command* c) noexcept nogil:
+cdef inline void ahead_leg(Core* e, const Command* c, Ahead* a) noexcept nogil:
     """The legs, and the neighbors of an order that is named."""
-    cdef uint32_t slot = ahead_slot(e, c)
-    cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
-    prefetch(&e.legs[one_of(c.order_id != 0, e.pool.orders[slot].owner, leg)])
-    prefetch(&e.legs[some(e.units[ahead_block(e, c)].first_leg)])
+    cdef BookOrder* order = &e.pool.orders[a.slot]
+    cdef OrderCold* cold = &e.cold[a.slot]
+    a.leg = one_of(c.order_id != 0, order.owner, some(e.units[a.main].first_leg))
+    a.block_leg = some(e.units[a.block].first_leg)
+    prefetch(&e.legs[a.leg])
+    prefetch(&e.legs[a.block_leg])
     # The links of an order that is not in the book are those of its past: any slot, or none.
-    prefetch(&e.pool.orders[some(e.pool.orders[slot].prev)])
-    prefetch(&e.pool.orders[some(e.pool.orders[slot].next)])
-    prefetch(&e.cold[some(e.cold[slot].prev_order)].next_order)
-    prefetch(&e.cold[some(e.cold[slot].next_order)].next_order)
+    prefetch(&e.pool.orders[some(order.prev)])
+    prefetch(&e.pool.orders[some(order.next)])
+    prefetch(&e.cold[some(cold.prev_order)].next_order)
+    prefetch(&e.cold[some(cold.next_order)].next_order)
 
 
-cdef inline void ahead_orders(Core* e, const Command* c) noexcept nogil:
+cdef inline void ahead_orders(Core* e, const Ahead* a) noexcept nogil:
     """What the orders of the legs add up to, and the unit of an order that is named."""
-    cdef uint32_t leg = some(e.units[e.accounts[ahead_owner(e, c)].unit].first_leg)
-    leg = one_of(c.order_id != 0, e.pool.orders[ahead_slot(e, c)].owner, leg)
-    prefetch(&e.units[some(e.legs[leg].unit)])
-    ahead_group(e, leg)
-    ahead_group(e, some(e.units[ahead_block(e, c)].first_leg))
+    prefetch(&e.units[some(e.legs[a.leg].unit)])
+    ahead_group(e, a.leg)
+    ahead_group(e, a.block_leg)
 
 
 cdef inline void ahead_group(Core* e, uint32_t leg) noexcept nogil:
@@ -253,7 +263,7 @@ cdef inline void host_apply(Host* host, const Command* commands, uint64_t count,
     cdef uint64_t done = 0, filled = deliver(host, out, capacity)
     cdef bint is_administration = key == e.admin_key
     while done < count and all_delivered(host) and filled < capacity:
-        look_ahead(e, &commands[done], count - done)
+        look_ahead(host, commands, done, count)
         # Straight into the caller's buffer; what does not fit is in the arena then.
         write_events_to(e, out + filled, capacity - filled)
         apply_one(e, &commands[done], is_administration)
