@@ -299,6 +299,12 @@ def test_a_judge_of_one_check_asks_no_other(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.key == ("verify", "never  the same ")
 
 
+def test_a_preview_that_has_no_room_for_all_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """X1: it shows the first events; the liquidation at the end has more than two."""
+    monkeypatch.setattr(shrinking, "_ROOM", 2)
+    assert shrinking.preview(day(), lambda at: None) == ""
+
+
 def test_the_listing_names_who_sends_what() -> None:
     lines = list(listing(day().first(3)))
     assert lines[0].startswith("venue fund_opening_units=[10000000000000, 0]")
