@@ -56,6 +56,49 @@ def test_a_conditional_order_waits_without_a_reserve_and_says_for_what() -> None
     assert w.venue.book(BTC).bids[0].price == 59_990
 
 
+def test_an_amended_stop_waits_on_for_its_new_trigger() -> None:
+    """O2: it is previewed, told and read as what it now is, and fires there."""
+    w = Desk()
+    stop = w.ann.create_order(
+        BTC, "BUY", "0.5", type="STOP_LIMIT", price=61_100, ref_price=61_000, client_oid=5
+    )
+    changes: dict[str, Any] = {"new_price": 60_600, "new_quantity": "0.2", "new_ref_price": 60_500}
+    told = w.ann.preview_amend_order(stop.order_id, **changes).order
+    amended = w.ann.amend_order(orig_client_oid=5, **changes)
+    assert told is not None
+    assert (told.status, amended.status, amended.reserved) == ("UNTRIGGERED", "UNTRIGGERED", 0)
+    assert any("waits for 60500" in line for line in w.venue.describe(amended.events))
+    (order,) = w.ann.open_orders
+    assert (order.order_id, order.price, order.ref_price) == (stop.order_id, 60_600, 60_500)
+    assert order.quantity == Decimal("0.2")
+    w.move(60_490)
+    assert w.ann.open_orders == [order]
+    w.move(60_500)
+    assert [position.quantity for position in w.ann.positions] == [Decimal("0.2")]
+
+
+def test_a_stop_may_open_a_block_of_its_own() -> None:
+    """O1, I1: the block waits without money, and closes with the order that nothing came of."""
+    w = Desk()
+    stop = w.ann.create_order(
+        BTC, "BUY", "0.1", type="STOP_LOSS", ref_price=61_000, exec_inst="ISOLATED_MARGIN",
+        leverage=10,
+    )
+    (block,) = w.ann.blocks
+    assert (stop.isolation_id, block.state, block.leverage) == (block.isolation_id, "PENDING", 10)
+    assert (block.margin, block.order_margin, w.ann.cash["USD"]) == (0, 0, 2_000)
+    w.ann.cancel_order(stop.order_id)
+    assert (block.state, w.ann.blocks) == ("CLOSED", [])
+    w.ann.create_order(
+        BTC, "BUY", "0.1", type="STOP_LOSS", ref_price=61_000, exec_inst="ISOLATED_MARGIN",
+        leverage=10,
+    )
+    w.move(61_000)
+    (block,) = w.ann.blocks
+    assert (block.state, block.quantity) == ("OPEN", Decimal("0.1"))
+    assert w.venue.audit().ok
+
+
 # type | side | the mark that is not enough, and the one that fires it
 FIRES = [
     ("STOP_LOSS", "BUY", "60099.9", "60100"),
