@@ -264,6 +264,9 @@ MORE_MUTANTS = [
     M("Q2", "admin.py", "[unit for unit in state.units.values() if usdc_of(state, unit)]",
       "[unit for unit in state.units.values() if not unit.is_block]",
       KIND + "test_an_index_finds_the_block_that_it_breaks"),
+    M("Q8", "liquidation.py", "    cover_negative_usd(state, block)\n    block.state",
+      "    block.state",
+      KIND + "test_a_loss_as_maker_is_covered_before_the_block_is_tested_again"),
     M("Q3", "liquidation.py", "    convert_everything(state, block)\n", "",
       KIND + "test_an_index_finds_the_block_that_it_breaks "
       + KIND + "test_a_forfeit_order_s_usdc_goes_to_the_fund_as_usd"),
