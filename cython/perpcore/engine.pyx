@@ -26,7 +26,7 @@ from perpcore.snapshot cimport (
     AuditView, ContractView, OrderView, PositionView, UnitView, VenueView, liquidation_mark,
     rank_in_queue, view_audit, view_contract, view_order, view_position, view_unit, view_venue,
 )
-from perpcore.standing cimport magnitude
+from perpcore.standing cimport counted_usdc, half_haircut_of, magnitude
 from perpcore.state cimport (
     IN_MARGIN_CALL, Core, Leg, Market, Unit, block_by_id, is_in_kind, leg_of,
 )
@@ -458,6 +458,18 @@ cdef class Engine:
             if currency not in (1, 2):
                 raise KeyError(f"currency {currency} is neither USD (1) nor USDC (2)")
             return big(e.h.fund_units[<int>currency - 1])
+        finally:
+            self.leave()
+
+    def usdc_counts(self, usdc_units):
+        """What so much USDC adds to a unit's side of the maintenance test, at the index of now.
+
+        Its value less half of the haircut, or less all of it, as the venue's policy is (A4).
+        """
+        cdef Core* e = self.enter()
+        cdef int64_t units = usdc_units
+        try:
+            return counted_usdc(e, units) - half_haircut_of(e, units)
         finally:
             self.leave()
 

@@ -6,7 +6,8 @@ into the unit's state before gives its state after, exactly: whole numbers, no e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import gcd
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perpcore.codes import EventKind, Ledger, Side
+from perpcore.records import NO_CONTRACT
 
 #: Events that move a position; each release rounds by itself, so that their order counts.
 _MOVES = [int(kind) for kind in (EventKind.FILL, EventKind.TAKEN_OVER, EventKind.DELEVERAGED)]
@@ -22,12 +24,16 @@ _E4, _E9, _E15 = 10**4, 10**9, 10**15
 
 @dataclass
 class UnitState:
-    """One unit on one contract: signed lots, cost and the cash that counts, in money units."""
+    """One unit on one contract: signed lots, cost and the cash that counts, in money units.
+
+    usdc_units: its USDC, whose worth is in the cash.
+    """
 
     qty_lots: int = 0
     cost_units: int = 0
     cash_units: int = 0
     other_legs: bool = False
+    usdc_units: int = 0
 
 
 def unit_state(unit: dict[str, Any] | None, contract: int) -> UnitState:
@@ -41,7 +47,8 @@ def unit_state(unit: dict[str, Any] | None, contract: int) -> UnitState:
     own = [leg for leg in legs if leg["contract"] == contract]
     haircut = unit["mm_units"] - sum(leg["mm_units"] for leg in legs)
     state = UnitState(
-        cash_units=unit["collateral_units"] - haircut, other_legs=len(legs) > len(own)
+        cash_units=unit["collateral_units"] - haircut, other_legs=len(legs) > len(own),
+        usdc_units=unit["usdc_units"],
     )
     if own:
         state.qty_lots, state.cost_units = own[0]["qty_lots"], own[0]["cost_units"]
@@ -55,19 +62,24 @@ def after(
     account: int,
     isolation_id: int,
     contract: int,
+    usdc_counts: Callable[[int], int],
 ) -> UnitState | None:
     """The state after the command whose events these are.
 
-    None when the unit's USDC changed: its value at the index is not in the events.
+    usdc_counts: what so much USDC counts for before the command, less half of its haircut, as
+    `Engine.usdc_counts`. None when the command changed the USDC index.
     """
     ledger = int(Ledger.BLOCK_POSITION if isolation_id else Ledger.MAIN_USD)
-    state = UnitState(before.qty_lots, before.cost_units, before.cash_units, before.other_legs)
-    own = events[(events["account"] == account) & (events["isolation_id"] == isolation_id)]
-    usdc = Ledger.BLOCK_POSITION_USDC if isolation_id else Ledger.MAIN_USDC
-    if np.any((own["kind"] == EventKind.BALANCE) & (own["ledger"] == int(usdc))):
+    if np.any((events["kind"] == EventKind.INDEXED) & (events["contract"] == NO_CONTRACT)):
         return None
-    cash = own[(own["kind"] == EventKind.BALANCE) & (own["ledger"] == ledger)]
-    state.cash_units += int(cash["amount_units"].sum())
+    state = replace(before)
+    own = events[(events["account"] == account) & (events["isolation_id"] == isolation_id)]
+    usdc = int(Ledger.BLOCK_POSITION_USDC if isolation_id else Ledger.MAIN_USDC)
+    money = own[own["kind"] == EventKind.BALANCE]
+    state.usdc_units += int(money["amount_units"][money["ledger"] == usdc].sum())
+    state.cash_units += int(money["amount_units"][money["ledger"] == ledger].sum())
+    if state.usdc_units != before.usdc_units:
+        state.cash_units += usdc_counts(state.usdc_units) - usdc_counts(before.usdc_units)
     for event in own[np.isin(own["kind"], _MOVES) & (own["contract"] == contract)]:
         if event["kind"] == EventKind.FILL:
             sign = 1 if int(event["flags"]) >> 4 == Side.BUY else -1

@@ -210,7 +210,8 @@ class Preview:
     code: 0 (`Code.OK`), or the refusal's number; `refusal` is the exception the call would raise.
     order: the OrderResult of an order or close. fees: USD, the sender's trade fees.
     moved: USD that main would pay into blocks (negative: get back).
-    margin_before, margin_after: USD, the block's position cash; None for cross margin.
+    margin_before, margin_after: USD, the block's position cash, with what its USDC counts for
+    where USDC stays USDC; None for cross margin.
     liquidation_price_before, liquidation_price_after: USD, of the unit that the command is about;
         None as in `Position`, and where there is no position.
     """

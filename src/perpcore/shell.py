@@ -224,7 +224,10 @@ class Core:
         then = unit_state(unit, number)
         now: UnitState | None = then
         if refusal is None:
-            now = after(then, events, account=account, isolation_id=isolation_id, contract=number)
+            now = after(
+                then, events, account=account, isolation_id=isolation_id, contract=number,
+                usdc_counts=self.engine.usdc_counts,
+            )
         order = None
         if refusal is None and kind in (*_ORDERS, Kind.AMEND):
             order = self._order_of(command, events.tobytes(), self._side(command))

@@ -132,6 +132,32 @@ def test_a_lower_index_liquidates_a_block_of_usdc_and_spares_main() -> None:
     assert venue.audit().ok
 
 
+@pytest.mark.parametrize("block_collateral", ["in_kind", "convert"])
+def test_a_preview_tells_the_liquidation_price_that_then_is(block_collateral: str) -> None:
+    """X1: of an order that USDC pays for, of margin added in USD and, where it stays, in USDC."""
+    venue, _ = made(block_collateral)
+    ann = venue.account("ann")
+    order = {"type": "MARKET", "exec_inst": "ISOLATED_MARGIN", "leverage": 10}
+    told = ann.preview_order(BTC, "BUY", "0.1", **order)  # type: ignore[arg-type]
+    ann.create_order(BTC, "BUY", "0.1", **order)  # type: ignore[arg-type]
+    block = ann.isolated(BTC)
+    prices = [(told.liquidation_price_after, block.liquidation_price)]
+    for currency in ("USD", "USDC")[: 2 if block_collateral == "in_kind" else 1]:
+        told = block.preview_add_margin(150, currency)
+        block.add_margin(150, currency)
+        prices.append((told.liquidation_price_after, block.liquidation_price))
+    assert all(before == after is not None for before, after in prices)
+
+
+def test_main_previews_what_a_conversion_leaves() -> None:
+    venue, _ = made()
+    ann = venue.account("ann")
+    told = ann.preview_order(BTC, "BUY", "0.1", type="MARKET")
+    ann.create_order(BTC, "BUY", "0.1", type="MARKET")
+    (position,) = ann.positions
+    assert told.liquidation_price_after == position.liquidation_price is not None
+
+
 def test_a_copy_holds_the_same_usdc() -> None:
     venue, _ = made()
     _, block = opened(venue)

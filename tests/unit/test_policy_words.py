@@ -154,7 +154,8 @@ def test_the_state_after_a_deleveraging_folds_from_its_events() -> None:
     before = unit_state(core.unit(bob.number, block.isolation_id), 0)
     events = admin.mark(BTC, 56_000)
     folded = after(
-        before, events, account=bob.number, isolation_id=block.isolation_id, contract=0
+        before, events, account=bob.number, isolation_id=block.isolation_id, contract=0,
+        usdc_counts=core.engine.usdc_counts,
     )
     assert EventKind.DELEVERAGED in events["kind"]
     assert folded == unit_state(core.unit(bob.number, block.isolation_id), 0)
