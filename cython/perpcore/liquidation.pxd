@@ -35,7 +35,7 @@ from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
 from perpcore.sort cimport Ranked, ranked_sort_long
 from perpcore.standing cimport (
-    compare_initial, equity, magnitude, meets_maintenance, notional, position_upnl,
+    compare_initial, equity, magnitude, meets_maintenance, notional, paying_equity, position_upnl,
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
@@ -232,7 +232,7 @@ cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil
     cdef int64_t lots = magnitude(held), rest, closed = 0
     if floor_div(lots, 2) >= slice_lots:
         lots = slice_lots
-    sell_out(e, i, lots, sub64(equity(e, u, NULL),
+    sell_out(e, i, lots, sub64(paying_equity(e, u, NULL),
                                position_upnl(m, held, leg.cost_units)))
     rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
     if rest and goes_to_adl(e, leg.contract, rest if held > 0 else -rest):
