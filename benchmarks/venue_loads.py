@@ -121,22 +121,29 @@ class Traffic:
         whole = np.concatenate([flow.before, flow.timed])
         lots = 2_000 + 300 * len(whole) // accounts
         self.engine = new_engine(self.accounts, flow.capacity + 64, make)
-        # A sixteenth of a position's notional: far from any margin test that could fail.
+        # A sixteenth of a position, or up to a half more, so that thresholds lie apart, and
+        # far from any test that could fail.
         part = lots * ENTRY * VALUE // 16
-        admit(self.engine, 0, self.accounts, 300 * USD + (1 + half_isolated) * part)
-        self.open_positions(0, lots)
+        spares = np.random.default_rng(accounts).integers(part, part * 3 // 2, (2, self.accounts))
+        admit(
+            self.engine, 0, self.accounts,
+            200 * USD + spares[0] + (spares[1] if half_isolated else 0),
+        )  # fmt: skip
+        self.open_positions(0, lots, np.zeros(self.accounts, np.int64))
         if half_isolated:
             self.open_positions(
-                1, lots, exec_inst="ISOLATED_MARGIN", leverage=LEVERAGE,
-                isolated_margin_units=part,
-            )  # fmt: skip
+                1, lots, spares[1], exec_inst="ISOLATED_MARGIN", leverage=LEVERAGE
+            )
         self.commands = self.as_venue(whole)
         feed(self.engine, self.commands[: len(flow.before)])
         self.place = len(flow.before)
         self.out = touched_events(16 * self.stretch + 4 * flow.capacity)
 
-    def open_positions(self, longs: int, lots: int, **terms: Any) -> None:
-        """`lots` for everybody: accounts longs, longs + 2, ... buy what their neighbors sell."""
+    def open_positions(self, longs: int, lots: int, margins: Int64s, **terms: Any) -> None:
+        """`lots` for everybody: accounts longs, longs + 2, ... buy what their neighbors sell.
+
+        margins: (accounts,) money units that a block gets; 0 where there is none.
+        """
         terms |= {
             "contract": 0, "price_ticks": ENTRY, "qty_lots": lots,
             "timestamp_ns": self.engine.time_ns,
@@ -144,8 +151,14 @@ class Traffic:
         for start in range(0, self.accounts, CHUNK):
             buyers = np.arange(start + longs, min(start + CHUNK, self.accounts), 2)
             feed(self.engine, in_pairs(
-                commands.limit(account=buyers ^ 1, side="SELL", **terms),
-                commands.limit(account=buyers, side="BUY", time_in_force="IOC", **terms),
+                commands.limit(
+                    account=buyers ^ 1, side="SELL", isolated_margin_units=margins[buyers ^ 1],
+                    **terms,
+                ),
+                commands.limit(
+                    account=buyers, side="BUY", time_in_force="IOC",
+                    isolated_margin_units=margins[buyers], **terms,
+                ),
             ))  # fmt: skip
 
     def block_of(self, accounts: Int64s) -> Int64s:

@@ -20,7 +20,7 @@ from perpcore.policies cimport (
 from perpcore.posting cimport move_position, post_cash
 from perpcore.records cimport NONE, Event
 from perpcore.sort cimport Ranked, ranked_select, ranked_sort
-from perpcore.standing cimport equity, magnitude, notional, position_upnl
+from perpcore.standing cimport equity, magnitude, notional, paying_equity, position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, Core, Leg, Market, is_block, unit_event, unit_rank,
 )
@@ -133,7 +133,8 @@ cdef inline int64_t adl_price(Core* e, uint32_t i) noexcept nogil:
     cdef int64_t other, price
     if e.terms.adl_price == ADL_AT_MARK or e.terms.adl_rank == ADL_QUEUE_AT_MARK:
         return m.live.mark_ticks
-    other = sub64(equity(e, leg.unit, NULL), position_upnl(m, leg.qty_lots, leg.cost_units))
+    other = sub64(paying_equity(e, leg.unit, NULL),
+                  position_upnl(m, leg.qty_lots, leg.cost_units))
     price = bankruptcy_mark(other, leg.qty_lots, leg.cost_units, m.terms.v)
     if price < 1:
         return 1

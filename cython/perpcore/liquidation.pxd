@@ -35,7 +35,7 @@ from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
 from perpcore.sort cimport Ranked, ranked_sort_long
 from perpcore.standing cimport (
-    compare_initial, equity, magnitude, meets_maintenance, notional, position_upnl,
+    compare_initial, equity, magnitude, meets_maintenance, notional, paying_equity, position_upnl,
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
@@ -47,9 +47,11 @@ from perpcore.thresholds cimport (
 from perpcore.transfers cimport convert_all, cover_negative, return_everything
 
 cdef enum:
-    # By how many units a round loads units, and what they lead to, early.
-    AHEAD_UNIT = 16
-    AHEAD_LEG = 8
+    # By how many units units are loaded before they are tested or end, and what they lead to.
+    TEST_UNIT = 32
+    TEST_LEG = 16
+    END_UNIT = 16
+    END_LEG = 8
 
 
 # ---- closing out --------------------------------------------------------------------------------
@@ -232,7 +234,7 @@ cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil
     cdef int64_t lots = magnitude(held), rest, closed = 0
     if floor_div(lots, 2) >= slice_lots:
         lots = slice_lots
-    sell_out(e, i, lots, sub64(equity(e, u, NULL),
+    sell_out(e, i, lots, sub64(paying_equity(e, u, NULL),
                                position_upnl(m, held, leg.cost_units)))
     rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
     if rest and goes_to_adl(e, leg.contract, rest if held > 0 else -rest):
@@ -351,12 +353,12 @@ cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
 
 
 cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nogil:
-    """Start loading units and positions that are tested soon."""
+    """Start loading units of `tested`, and their positions, that come soon."""
     cdef uint32_t i
-    if n + AHEAD_UNIT >= count:
+    if n + TEST_UNIT >= count:
         return
-    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
-    i = e.units[e.tested[n + AHEAD_LEG]].first_leg
+    prefetch(&e.units[e.tested[n + TEST_UNIT]])
+    i = e.units[e.tested[n + TEST_LEG]].first_leg
     if i != NONE:
         prefetch(&e.legs[i])
 
@@ -364,10 +366,10 @@ cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nog
 cdef inline void ahead_of_end(Core* e, uint32_t n, uint32_t count) noexcept nogil:
     """Start loading what the end of a unit reads and writes: its leg and its owner."""
     cdef uint32_t u
-    if n + AHEAD_UNIT >= count:
+    if n + END_UNIT >= count:
         return
-    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
-    u = e.tested[n + AHEAD_LEG]
+    prefetch(&e.units[e.tested[n + END_UNIT]])
+    u = e.tested[n + END_LEG]
     # It may be gone by now: a block of a main account that was closed out.
     if e.units[u].account == NONE or e.units[u].first_leg == NONE:
         return

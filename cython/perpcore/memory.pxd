@@ -6,7 +6,7 @@ cdef extern from "perpcore/check.hpp" nogil:
     void CHECK "PERPCORE_CHECK"(bint condition) noexcept
 
 cdef extern from "perpcore/memory.hpp" nogil:
-    # Zeroed, committed when first touched, huge pages from 4 MiB on; NULL when memory is short.
+    # Zeroed, committed when first touched, huge pages from 1 MiB on; NULL when memory is short.
     void* arena_alloc "perpcore::arena_alloc"(size_t size_bytes) noexcept
     # size_bytes as given to arena_alloc; NULL is ignored.
     void arena_free "perpcore::arena_free"(void* arena, size_t size_bytes) noexcept

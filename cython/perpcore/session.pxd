@@ -16,9 +16,9 @@ from perpcore.int128 cimport (
     add64, ceil_div, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul,
     i128_neg, i128_to64, mul64, sub64,
 )
-from perpcore.liquidation cimport run_rounds
+from perpcore.liquidation cimport ahead_of_test, run_rounds
 from perpcore.margin cimport funding_change
-from perpcore.memory cimport CHECK, prefetch
+from perpcore.memory cimport CHECK
 from perpcore.orders cimport mark_code
 from perpcore.policies cimport (
     LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
@@ -43,11 +43,6 @@ cdef extern from *:
     """
     # In the place of a profit.
     const uint64_t HAS_DEBT "PERPCORE_HAS_DEBT"
-
-cdef enum:
-    # By how many units a pass loads units, and their positions, early.
-    AHEAD_UNIT = 32
-    AHEAD_LEG = 16
 
 
 # ---- funding ------------------------------------------------------------------------------------
@@ -161,17 +156,6 @@ cdef inline int64_t winnings(Core* e, uint32_t u) noexcept nogil:
         sum = i128_add(sum, i128_from(e.units[b].session_pnl_units))
         b = e.units[b].next_block
     return not_below_zero(i128_to64(sum))
-
-
-cdef inline void ahead_of_listed(Core* e, uint32_t n, uint32_t count) noexcept nogil:
-    """Start loading units of `tested`, and their positions, that come soon."""
-    cdef uint32_t i
-    if n + AHEAD_UNIT >= count:
-        return
-    prefetch(&e.units[e.tested[n + AHEAD_UNIT]])
-    i = e.units[e.tested[n + AHEAD_LEG]].first_leg
-    if i != NONE:
-        prefetch(&e.legs[i])
 
 
 cdef inline uint32_t list_winners(Core* e, uint32_t count, int64_t* profits) noexcept nogil:
@@ -298,7 +282,7 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
     if not all_of_it and not flat:
         last = last_remainder(e, winners, loss, <uint64_t>profits)
     for n in range(winners):
-        ahead_of_listed(e, n, winners)
+        ahead_of_test(e, n, winners)
         profit = winnings(e, e.tested[n])
         share = profit
         if flat:

@@ -15,7 +15,7 @@ from perpcore.margin cimport bankruptcy_mark, rate_ceil
 from perpcore.records cimport NONE
 from perpcore.reserves cimport limit_of, order_usdc, reserved_left
 from perpcore.standing cimport (
-    Amounts, amounts, equity, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
+    Amounts, amounts, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
     notional, paying_equity, position_upnl, removable, removable_usdc, transferable,
     withdrawable_usd,
 )
@@ -256,9 +256,8 @@ cdef inline PositionView view_position(Core* e, uint32_t u, uint32_t i) noexcept
     v.mm_units = maintenance_units(m, lots, n)
     v.fr_units = rate_ceil(n, m.terms.rates.fee_reserve)
     v.liquidation_mark_ticks = liquidation_mark(e, u, i)
-    # A block's USDC is converted before anything is sold; of main it counts as collateral (Q3).
-    worst = paying_equity(e, u, NULL) if is_block(&e.units[u]) else equity(e, u, NULL)
-    worst = bankruptcy_mark(sub64(worst, v.upnl_units), leg.qty_lots,
+    # What its USDC gives when it is converted: below that the fund would have to pay (Q3).
+    worst = bankruptcy_mark(sub64(paying_equity(e, u, NULL), v.upnl_units), leg.qty_lots,
                             leg.cost_units, m.terms.v)
     v.bankruptcy_mark_ticks = worst if 1 <= worst <= m.terms.max_mark_ticks else 0
     return v

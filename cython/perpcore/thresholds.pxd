@@ -511,7 +511,8 @@ cdef inline void file_dirty(Core* e) noexcept nogil:
         plan_dirty(e, e.dirty[n], &plans)
         if plans.count >= FILING_GROUP:
             carry_out(e, &plans)
-    carry_out(e, &plans)
+    if plans.count:
+        carry_out(e, &plans)
 
 
 cdef inline bint fails_a_test(Core* e, uint32_t u) noexcept nogil:

@@ -95,7 +95,8 @@ class OrderResult(_Told):
         REDUCE_ONLY, MAINTENANCE, ...).
     quantity, cumulative_quantity: base units ordered and filled. average_price: USD, for display,
         None without fills. fills: price and quantity of each.
-    fees: USD, the order's own trade fees. reserved: USD put aside for it at acceptance (SPEC C3).
+    fees: USD, the order's own trade fees. reserved: USD put aside for it at acceptance (SPEC C3);
+        USDC beside it, where a block keeps USDC, is in Block.order_collateral.
     events: (n,) EVENT, all that the command caused, other accounts' included.
     """
 
@@ -146,7 +147,8 @@ class Order:
     """A live order. quantity: base units in all; cumulative_quantity: filled.
 
     price: USD, None for a conditional order that will be MARKET.
-    reserved: USD held for it now; leverage: that of its reserve, None without one.
+    reserved: USD held for it now, without its USDC where a block keeps that; leverage: that of its
+        reserve, None without one.
     type: "LIMIT", or the conditional type while it waits for `ref_price` (USD) of `ref_price_type`.
     linked_order_id: the order that ends when this one does.
     """

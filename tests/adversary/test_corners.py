@@ -236,3 +236,19 @@ def test_a_settlement_may_liquidate_a_unit_before_its_roll_and_again_after_it() 
     )
     assert (before.count(Ev.FILL), after.count(Ev.FILL)) == (6, 2)
     assert play.pair.state["accounts"][0]["legs"] == []
+
+
+@pytest.mark.parametrize(("bid", "sold"), [(58_942, True), (58_941, False)])
+def test_usdc_backs_a_liquidation_order_at_what_it_gives_when_converted(
+    bid: int, sold: bool
+) -> None:
+    """Q3, A4: 972.45 USDC give 953.00 USD, which 0.9 coins lose at 58,941.11; below that the fund
+    would pay the haircut, so the inventory takes the position at the mark."""
+    play = Play(world_of(), (1,) * 3 + (1_000_000 * USD,), usdc=1_000 * USD)
+    play.trade(0, BUY, 900)
+    assert play.pair.state["accounts"][0]["usdc_units"] == 97_244_897_960
+    play.order(MAKER, BUY, 900, bid)
+    done = kinds_of(play.mark(0, 591_000))
+    assert (Ev.FILL in done, Ev.TAKEN_OVER in done) == (sold, not sold)
+    owner = play.pair.state["accounts"][0]
+    assert (owner["legs"], owner["cash_units"], owner["deficit_units"]) == ([], 0, 0)

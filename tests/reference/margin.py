@@ -306,9 +306,13 @@ def bisect_threshold(market: Market, leg: Leg, cash: int) -> int:
 
 
 def bankruptcy_mark(state: State, unit: Unit, leg: Leg) -> Fraction:
-    """The mark of one leg at which the unit's equity is 0, the other legs standing still (Q3)."""
+    """The mark of one leg at which the unit's equity is 0, the other legs standing still (Q3).
+
+    USDC counts at what it gives when it is converted: at any worse mark the fund would pay.
+    """
     market = state.markets[leg.contract]
-    other = equity(state, unit) - upnl_of(market, leg.qty, leg.cost)
+    other = (equity(state, unit) - collateral(state, unit) + converted(state, unit)
+             - upnl_of(market, leg.qty, leg.cost))
     return Fraction(leg.cost - other, leg.qty * market.terms.v)
 
 

@@ -19,7 +19,7 @@ namespace perpcore {
 
 constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kHugeBytes = std::size_t{2} << 20;
-constexpr std::size_t kHugeFromBytes = std::size_t{4} << 20;
+constexpr std::size_t kHugeFromBytes = std::size_t{1} << 20;
 
 // Large arenas are rounded to whole huge pages; alloc and free must agree on the length.
 inline std::size_t arena_length(std::size_t bytes) noexcept {
