@@ -252,3 +252,14 @@ def test_usdc_backs_a_liquidation_order_at_what_it_gives_when_converted(
     assert (Ev.FILL in done, Ev.TAKEN_OVER in done) == (sold, not sold)
     owner = play.pair.state["accounts"][0]
     assert (owner["legs"], owner["cash_units"], owner["deficit_units"]) == ([], 0, 0)
+
+
+def test_the_last_unit_of_main_can_move_into_a_block() -> None:
+    """C2, I8: with one unit in main two are refused and one is not."""
+    play = Play(world_of(), DEPOSITS)
+    play.trade(0, BUY, 100, exec_flags=Exec.ISOLATED_MARGIN, leverage=100)
+    cash = play.pair.state["accounts"][0]["cash_units"]
+    play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=cash - 1)
+    for amount, code in ((2, 306), (1, 0), (1, 306)):
+        assert code_of(play.send(kind=Kind.ADD_MARGIN, account=0, isolation_id=1,
+                                 amount_units=amount)) == code

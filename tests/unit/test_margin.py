@@ -258,6 +258,26 @@ def test_liquidation_mark_is_exact_where_every_number_is_as_large_as_it_may_be()
             assert_mark_divides(terms, cash, lots, cost, near)
 
 
+@pytest.mark.parametrize(
+    ("cash", "qty", "mark"),
+    [
+        (3_057_965_281_270_409, -1013, 2_826_485),
+        (7_438_497_557_950_160, -1013, 6_875_422),
+        (-2_668_395_978_933_221, 1013, 2_826_485),
+        (-3_245_435_305_382_658, 1013, 3_437_711),
+    ],
+)
+def test_a_threshold_less_than_a_mark_tick_from_a_mark_is_exact_beyond_64_bits(cash, qty, mark):
+    """Q2: cash x denominator passes 2^62, and its rest by the tick's value decides."""
+    terms = MarginTerms(
+        value_units=999_983, max_leverage=1000, maintenance_share_e4=5000,
+        unit_margin_rate_e15=123_456_789_123, taker_fee_e9=500_000,
+        liquidation_fee_e9=5_000_000, max_mark_ticks=10**7,
+    )  # fmt: skip
+    assert terms.liquidation_mark(cash, qty, 0) == mark
+    assert_mark_divides(terms, cash, qty, 0, {mark - 1, mark, mark + 1})
+
+
 def test_a_position_that_no_mark_ends_has_no_liquidation_mark():
     terms = small_terms()
     assert terms.liquidation_mark(100, 1, 10) is None  # a long that owns its whole value
