@@ -472,6 +472,6 @@ cdef inline int settle(Core* e) noexcept nogil:
     ev.amount_units = loss
     ev.balance_units = <int64_t>i128_low64(e.h.fund_units[USD_LEDGER])
     e.h.session += 1
+    # The new session's first pass is the one that ends every command.
     allow_second_time(e)
-    run_rounds(e)
     return OK
