@@ -263,3 +263,14 @@ def test_the_last_unit_of_main_can_move_into_a_block() -> None:
     for amount, code in ((2, 306), (1, 0), (1, 306)):
         assert code_of(play.send(kind=Kind.ADD_MARGIN, account=0, isolation_id=1,
                                  amount_units=amount)) == code
+
+
+def test_a_leverage_that_needs_one_record_too_many_is_refused() -> None:
+    """C6: the venue holds two positions or settings here; the third setting finds no room."""
+    world = world_of()
+    play = Play(replace(world, venue=replace(world.venue, leg_capacity=2)), DEPOSITS)
+    asked = [(0, 0), (0, 1), (1, 0), (0, 0)]
+    codes = [code_of(play.send(kind=Kind.SET_LEVERAGE, account=account, contract=contract,
+                               leverage=leverage))
+             for leverage, (account, contract) in enumerate(asked, 10)]
+    assert codes == [0, 0, 50001, 0]
