@@ -7,15 +7,17 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_level_lots, book_next_level
 from perpcore.codes cimport LIQUIDATING, MARKET_HALTED, OPEN, PENDING
 from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
-from perpcore.pricemap cimport pricemap_find
+from perpcore.pricemap cimport PriceMap, pricemap_has
 from perpcore.records cimport NONE
 from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, FILED_FOR_CALL, REFERENCES, Chunk, Core, Leg, LegOrders, Market, OrderCold,
-    Unit, has_reserved_orders, is_block, is_in_kind,
+    DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Core, Leg, LegOrders, Market,
+    OrderCold, Unit, has_reserved_orders, is_block, is_in_kind,
 )
-from perpcore.thresholds cimport map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark
+from perpcore.thresholds cimport (
+    Bucket, bucket_of, map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark,
+)
 from perpcore.triggers cimport reached_order
 from perpcore.walks cimport next_unit
 
@@ -175,11 +177,23 @@ cdef inline int block_fault(Core* e, uint32_t u) noexcept nogil:
     return usdc_fault(e, u) if is_in_kind(e) else NO_FAULT
 
 
-cdef inline bint stands_in(const Chunk* chunk, uint32_t i) noexcept nogil:
-    cdef uint32_t n = 0
-    while n < chunk.count and chunk.legs[n] != i:
+cdef inline bint stands_in(Core* e, uint32_t i) noexcept nogil:
+    """Whether a filed leg is in its bucket, and there where it says."""
+    cdef Leg* leg = &e.legs[i]
+    cdef PriceMap* index = map_of(&e.markets[leg.contract], leg.key_side)
+    cdef uint32_t n = 0, c
+    cdef Bucket* bucket
+    if not pricemap_has(index, leg.key):
+        return False
+    bucket = bucket_of(index, leg.key)
+    if leg.chunk == IN_CELL:
+        return i + 1 in (bucket.legs[0], bucket.legs[1], bucket.legs[2])
+    c = bucket.chunk - 1
+    while c != NONE and c != leg.chunk:
+        c = e.chunks[c].next
+    while c != NONE and n < e.chunks[c].count and e.chunks[c].legs[n] != i:
         n += 1
-    return n < chunk.count
+    return c != NONE and n < e.chunks[c].count
 
 
 cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
@@ -187,7 +201,7 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
 
     A key that the mark has reached would be a unit that nobody looked at.
     """
-    cdef uint32_t only = only_leg(e, u), i = e.units[u].first_leg, chunk
+    cdef uint32_t only = only_leg(e, u), i = e.units[u].first_leg
     cdef Leg* leg
     cdef int64_t mark = 0, last, turn
     cdef bint initial = (e.units[u].flags & FILED_FOR_CALL) != 0
@@ -197,10 +211,7 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
         leg = &e.legs[i]
         last = e.markets[leg.contract].terms.max_mark_ticks
         if leg.chunk != NONE:
-            chunk = pricemap_find(map_of(&e.markets[leg.contract], leg.key_side), leg.key).head
-            while chunk != NONE and chunk != leg.chunk:
-                chunk = e.chunks[chunk].next
-            if chunk == NONE or not stands_in(&e.chunks[chunk], i):
+            if not stands_in(e, i):
                 return INDEX_BROKEN
             if leg.qty_lots == 0 or leg.key_side != (leg.qty_lots < 0):
                 return KEY_WRONG

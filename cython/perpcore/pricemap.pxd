@@ -18,7 +18,7 @@ cdef enum:
     PRICEMAP_LOW = 63
     PRICEMAP_LEVELS = 6          # 64 ** 6 > 2 ** 31 ticks
 
-# 16 B: a book level (first order, last order, lots) or a bucket (first chunk, count, 0).
+# 16 B: a book level (first order, last order, lots) or a bucket (its Bucket).
 cdef struct Cell:
     uint32_t head
     uint32_t tail

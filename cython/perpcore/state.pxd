@@ -23,6 +23,7 @@ from perpcore.undo cimport (
 cdef enum:
     MAX_CONTRACTS = 64
     CHUNK_IDS = 13
+    IN_CELL = 0xFFFFFFFE         # of Leg.chunk: it stands in the map's cell
     SIZES_COUNT = 20
     REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
     NO_CONTRACT = 0xFFFF
@@ -75,7 +76,7 @@ cdef struct Leg:
     uint16_t leverage            # main's setting, 0: not set; block: its own
     uint32_t orders              # LegOrders or NONE
     uint32_t key                 # filed under this tick of its threshold map
-    uint32_t chunk               # NONE: not filed
+    uint32_t chunk               # where it is filed; IN_CELL, or NONE: not filed
     uint8_t key_side             # 0: map of longs, 1: map of shorts
     uint8_t _pad[3]
     uint32_t next_free
@@ -137,7 +138,7 @@ cdef struct Account:
     uint32_t timer               # place in the timer heap, NONE: none
     uint32_t _pad[3]
 
-# 64 B: ids of legs filed under one tick.
+# 64 B: ids of legs filed under one tick that its cell has no room for.
 cdef struct Chunk:
     uint32_t next
     uint32_t count

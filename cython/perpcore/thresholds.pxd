@@ -7,6 +7,9 @@ to the mark than its key: a key that is reached too early costs a look. A unit w
 filed under a safe box: its slack is split over its legs, each leg gets the number of ticks that
 its part can pay for, and as long as no leg left its box the losses cannot exceed the slack; when
 one does, the unit is tested exactly and filed anew.
+
+A bucket keeps three legs in the map's own cell and the others in chunks: where ticks are sparse a
+filing costs no line but the cell's.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -20,8 +23,8 @@ from perpcore.margin cimport (
 )
 from perpcore.memory cimport CHECK, prefetch
 from perpcore.pricemap cimport (
-    PRICEMAP_BITS, Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_find, pricemap_has,
-    pricemap_has_room, pricemap_insert, pricemap_min,
+    PRICEMAP_BITS, PriceMap, pricemap_cell, pricemap_erase, pricemap_has, pricemap_has_room,
+    pricemap_insert, pricemap_min,
 )
 from perpcore.records cimport NONE
 from perpcore.sort cimport Ranked
@@ -30,8 +33,9 @@ from perpcore.standing cimport (
     meets_maintenance, notional, required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
-    CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, Chunk, Core, Leg, Market, Unit, edit_leg,
-    edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_rank, unit_usdc,
+    CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Chunk, Core, Leg, Market, Unit,
+    edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_rank,
+    unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -43,7 +47,21 @@ cdef extern from *:
     # Units with several legs are closed out after those with one (Q8).
     const uint64_t AFTER_SOLO "PERPCORE_AFTER_SOLO"
 
+cdef extern from *:
+    """
+    #include <stdint.h>
+    struct __attribute__((may_alias)) PerpcoreBucket {
+        uint32_t chunk;
+        uint32_t legs[3];
+    };
+    """
+    # A map's cell as the index uses it. All of it is stored + 1: 0 is none, as cells are cleared.
+    cdef struct Bucket "PerpcoreBucket":
+        uint32_t chunk           # the first, of legs that found no room here
+        uint32_t legs[3]         # taken from the first on
+
 cdef enum:
+    CELL_IDS = 3                 # legs that stand in a bucket's cell
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
     # How many legs move side by side, and by how many units units and their legs are loaded early.
     FEW_UNITS = 4
@@ -70,6 +88,23 @@ cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
     return &m.longs if key_side == 0 else &m.shorts
 
 
+cdef inline Bucket* bucket_of(const PriceMap* index, int64_t key) noexcept nogil:
+    """The bucket of a key that is known to be set."""
+    return <Bucket*>pricemap_cell(index, key)
+
+
+cdef inline uint32_t legs_in(const Bucket* bucket) noexcept nogil:
+    """How many stand in the cell itself; no loop, as nothing foretells the number."""
+    return ((bucket.legs[0] != 0) + <uint32_t>(bucket.legs[1] != 0)
+            + <uint32_t>(bucket.legs[2] != 0))
+
+
+cdef inline uint32_t place_in_cell(const Bucket* bucket, uint32_t i) noexcept nogil:
+    cdef uint32_t n = (bucket.legs[1] == i + 1) + 2 * <uint32_t>(bucket.legs[2] == i + 1)
+    CHECK(bucket.legs[n] == i + 1)
+    return n
+
+
 cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
     cdef uint32_t c = e.h.chunk_free
     if c != NONE:
@@ -84,22 +119,28 @@ cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
 
 
 cdef inline void file_leg(Core* e, uint32_t i, int key_side, int64_t key) noexcept nogil:
-    """Put a leg under a key; the head chunk is the only one that may have holes at its end."""
+    """Put a leg under a key: into the cell if it has room, else into the head chunk, the only one
+    that may have holes, at its end.
+    """
     cdef Leg* leg = edit_leg(e, i)
-    cdef Cell* cell = pricemap_insert(map_of(&e.markets[leg.contract], key_side), key, &e.undo)
-    cdef uint32_t head = cell.head if cell.qty_lots else NONE, fresh
-    if head == NONE or e.chunks[head].count == CHUNK_IDS:
-        fresh = chunk_take(e)
-        e.chunks[fresh].next = head
-        undo_save(&e.undo, cell, sizeof(Cell))
-        cell.head = fresh
-        head = fresh
-    else:
-        undo_save(&e.undo, cell, sizeof(Cell))
-        undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
-    cell.qty_lots += 1
+    cdef Bucket* bucket = <Bucket*>pricemap_insert(
+        map_of(&e.markets[leg.contract], key_side), key, &e.undo)
+    cdef uint32_t n = legs_in(bucket), head
     leg.key = <uint32_t>key
     leg.key_side = <uint8_t>key_side
+    if n < CELL_IDS:
+        undo_save(&e.undo, bucket, sizeof(Bucket))
+        bucket.legs[n] = i + 1
+        leg.chunk = IN_CELL
+        return
+    head = bucket.chunk - 1
+    if head == NONE or e.chunks[head].count == CHUNK_IDS:
+        head = chunk_take(e)
+        e.chunks[head].next = bucket.chunk - 1
+        undo_save(&e.undo, bucket, sizeof(Bucket))
+        bucket.chunk = head + 1
+    else:
+        undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
     leg.chunk = head
     e.chunks[head].legs[e.chunks[head].count] = i
     e.chunks[head].count += 1
@@ -114,29 +155,40 @@ cdef inline uint32_t place_in(const Chunk* chunk, uint32_t i) noexcept nogil:
     return n
 
 
-cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
-    """Take a leg out of the index: the last id of the head chunk fills its place."""
-    cdef Leg* leg = edit_leg(e, i)
-    if leg.chunk == NONE:
-        return
-    cdef PriceMap* index = map_of(&e.markets[leg.contract], leg.key_side)
-    cdef Cell* cell = pricemap_find(index, leg.key)
-    cdef uint32_t head = cell.head, moved
+cdef inline void leave_chunk(Core* e, uint32_t i, Bucket* bucket) noexcept nogil:
+    """Take a leg out of its chunk: the last id of the head chunk fills its place."""
+    cdef uint32_t at = e.legs[i].chunk, head = bucket.chunk - 1, moved
     undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
     e.chunks[head].count -= 1
     moved = e.chunks[head].legs[e.chunks[head].count]
     if moved != i:
-        undo_save(&e.undo, &e.chunks[leg.chunk], sizeof(Chunk))
-        e.chunks[leg.chunk].legs[place_in(&e.chunks[leg.chunk], i)] = moved
-        if head != leg.chunk:
-            edit_leg(e, moved).chunk = leg.chunk
-    undo_save(&e.undo, cell, sizeof(Cell))
-    cell.qty_lots -= 1
+        undo_save(&e.undo, &e.chunks[at], sizeof(Chunk))
+        e.chunks[at].legs[place_in(&e.chunks[at], i)] = moved
+        if head != at:
+            edit_leg(e, moved).chunk = at
     if e.chunks[head].count == 0:
-        cell.head = e.chunks[head].next
+        undo_save(&e.undo, bucket, sizeof(Bucket))
+        bucket.chunk = e.chunks[head].next + 1
         e.chunks[head].next = e.h.chunk_free
         e.h.chunk_free = head
-    if cell.qty_lots == 0:
+
+
+cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
+    """Take a leg out of the index; a place in the cell is filled from the cell alone."""
+    cdef Leg* leg = edit_leg(e, i)
+    if leg.chunk == NONE:
+        return
+    cdef PriceMap* index = map_of(&e.markets[leg.contract], leg.key_side)
+    cdef Bucket* bucket = bucket_of(index, leg.key)
+    cdef uint32_t last
+    if leg.chunk == IN_CELL:
+        undo_save(&e.undo, bucket, sizeof(Bucket))
+        last = legs_in(bucket) - 1
+        bucket.legs[place_in_cell(bucket, i)] = bucket.legs[last]
+        bucket.legs[last] = 0
+    else:
+        leave_chunk(e, i, bucket)
+    if bucket.legs[0] == 0 and bucket.chunk == 0:
         pricemap_erase(index, leg.key, &e.undo)
     leg.chunk = NONE
 
@@ -176,8 +228,9 @@ cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
     cdef Leg* leg = &e.legs[f.leg]
     cdef Market* m = &e.markets[leg.contract]
     if leg.chunk != NONE:
-        prefetch(&e.chunks[leg.chunk])
         prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
+        if leg.chunk != IN_CELL:
+            prefetch(&e.chunks[leg.chunk])
     # A tick that is not set yet has its cell where its neighbors are.
     if f.key >= 0 and map_of(m, f.key_side).directory[f.key >> PRICEMAP_BITS]:
         prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
@@ -464,22 +517,27 @@ cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
         ahead_of_next(e, e.dirty[n + AHEAD_THIRD], 2)
 
 
+cdef inline void ahead_of_head(Core* e, const Bucket* bucket) noexcept nogil:
+    """Start loading the first chunk of a bucket; of all, if it has none: no branch tells."""
+    prefetch(&e.chunks[bucket.chunk - (bucket.chunk != 0)])
+
+
 cdef inline void ahead_of_heads(Core* e, const Filing* f) noexcept nogil:
     """Start loading the first chunks of the two buckets."""
     cdef Leg* leg = &e.legs[f.leg]
     cdef Market* m = &e.markets[leg.contract]
-    if leg.chunk != NONE:
-        prefetch(&e.chunks[pricemap_cell(map_of(m, leg.key_side), leg.key).head])
+    if leg.chunk < IN_CELL:
+        ahead_of_head(e, bucket_of(map_of(m, leg.key_side), leg.key))
     if f.key >= 0 and pricemap_has(map_of(m, f.key_side), f.key):
-        prefetch(&e.chunks[pricemap_cell(map_of(m, f.key_side), f.key).head])
+        ahead_of_head(e, bucket_of(map_of(m, f.key_side), f.key))
 
 
 cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
     """Start loading the leg from another chunk that will fill the place which this one leaves."""
     cdef Leg* leg = &e.legs[f.leg]
     cdef uint32_t head
-    if leg.chunk != NONE:
-        head = pricemap_cell(map_of(&e.markets[leg.contract], leg.key_side), leg.key).head
+    if leg.chunk < IN_CELL:
+        head = bucket_of(map_of(&e.markets[leg.contract], leg.key_side), leg.key).chunk - 1
         if head != leg.chunk:
             prefetch(&e.legs[e.chunks[head].legs[e.chunks[head].count - 1]])
 
@@ -558,8 +616,8 @@ cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept no
     return solo_threshold(e, u, i, False)
 
 
-cdef inline uint32_t empty_bucket(Core* e, uint32_t c, uint32_t count) noexcept nogil:
-    """The legs of a bucket, from its first chunk on, into `tested`; the chunks are free."""
+cdef inline uint32_t empty_chunks(Core* e, uint32_t c, uint32_t count) noexcept nogil:
+    """The legs of a chunk and all behind it into `tested`; the chunks are free."""
     cdef uint32_t n, after
     while c != NONE:
         after = e.chunks[c].next
@@ -584,19 +642,26 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
     cdef int64_t mark = m.live.mark_ticks, key, bound
     cdef uint32_t heads = 0, count = 0, n
     cdef PriceMap* index
+    cdef Bucket* bucket
     cdef int side
     for side in range(2):
         index = map_of(m, side)
         bound = m.terms.max_mark_ticks - mark if side == 0 else mark
         key = pricemap_min(index)
         while key >= 0 and key <= bound:
-            e.ranked[heads].index = pricemap_cell(index, key).head
-            prefetch(&e.chunks[e.ranked[heads].index])
-            heads += 1
+            bucket = bucket_of(index, key)
+            for n in range(legs_in(bucket)):
+                e.tested[count] = bucket.legs[n] - 1
+                prefetch(&e.legs[e.tested[count]])
+                count += 1
+            if bucket.chunk:
+                e.ranked[heads].index = bucket.chunk - 1
+                prefetch(&e.chunks[e.ranked[heads].index])
+                heads += 1
             pricemap_erase(index, key, &e.undo)
             key = pricemap_min(index)
     for n in range(heads):
-        count = empty_bucket(e, e.ranked[n].index, count)
+        count = empty_chunks(e, e.ranked[n].index, count)
     return count
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from reference.codes import BlockState, Code, Done, Ev, Exec, Fill, Ledger, Reason, Side
+from reference.codes import BlockState, Code, Done, Ev, Exec, Fill, Kind, Ledger, Reason, Side
 from steep import STEEP_PERP
 from world import ALICE, BOB, BTC, CAROL, DAVE, ETH, MAKER, SOL, TERMS, USD, Answer, World, isolated
 
@@ -88,6 +88,32 @@ def test_a_main_account_with_one_position_has_a_threshold_too(
     assert venue.withdraw(CAROL, dollars("395.5")).code == 0
     assert venue.mark(BTC, alive).of(Ev.LIQUIDATED) == []
     assert units_liquidated(venue.mark(BTC, dead)) == [(CAROL, 0)]
+
+
+def test_many_blocks_with_one_threshold_come_and_go_in_any_order(venue: World) -> None:
+    """Q2, Q8, X1: 40 longs of one lot stand under one tick, block n of account DAVE + n.
+
+    Thirty close, from everywhere in the row, and the first ten of them open another; previews in
+    between leave no trace. At the limit all that are left end, in the order of their blocks.
+    """
+    for account in range(DAVE + 1, DAVE + 41):
+        venue.open_account(account)
+        venue.deposit(account, 10 * USD)
+        block_of(venue, account, 1)
+    venue.buy(MAKER, 30, 60_000)
+    gone = [27 * turn % 41 for turn in range(1, 31)]
+    for number in gone:
+        venue.preview(Kind.MARK, contract=BTC, mark_ticks=LONG_LIMIT)
+        assert venue.side.faults() == []
+        assert venue.close(DAVE + number, isolation_id=number).fills(MAKER) == [(1, 60_000)]
+    for number in gone[:10]:
+        block_of(venue, DAVE + number, 1)
+        venue.preview(Kind.MARK, contract=BTC, mark_ticks=LONG_LIMIT)
+        assert venue.side.faults() == []
+    left = [*sorted({*range(1, 41)} - {*gone}), *gone[:10]]
+    assert venue.mark(BTC, LONG_LIMIT + 1).of(Ev.LIQUIDATED) == []
+    answer = venue.mark(BTC, LONG_LIMIT)
+    assert [account - DAVE for account, _ in units_liquidated(answer)] == left
 
 
 def test_the_rate_of_a_large_position_is_its_own(venue: World) -> None:
