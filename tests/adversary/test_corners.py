@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from actor import PROFILE, SECOND, USD, make_world
 from driver import EngineSide, Pair
-from reference.codes import Currency, Ev, Exec, Kind, OrderType, Scope, Side, Tif
+from reference.codes import (
+    Currency,
+    Ev,
+    Exec,
+    Kind,
+    OrderType,
+    Reason,
+    Scope,
+    Side,
+    Tif,
+)
 from reference.records import Command, Event
 from worlds import Step, World
 
@@ -206,36 +216,52 @@ def test_an_opening_maker_must_carry_its_fee_too(ticks: int, filled: bool) -> No
     assert (Ev.BLOCK_OPEN in done, Ev.CANCELLED in done) == (filled, not filled)
 
 
-def test_a_settlement_may_liquidate_a_unit_before_its_roll_and_again_after_it() -> None:
-    """S3, Q8: funding takes three slices of account 0, its share of the loss the last one."""
-    play = Play(world_of(0), (1_000 * USD,) * 3 + (1_000_000 * USD,))
+def settle_with_two_winners(world: World) -> tuple[list[Event], Play]:
+    """Account 0 and the maker won, account 1 owes: the fund lacks 1,625.625 USD. In the settlement
+    funding takes three slices of account 0 first."""
+    play = Play(world, (1_000 * USD,) * 3 + (1_000_000 * USD,))
     isolated = {"exec_flags": Exec.ISOLATED_MARGIN, "leverage": 100}
     play.order(1, SELL, 1_000, 60_000, contract=1, **isolated)
     play.order(0, BUY, 1_000, 60_000, contract=1)
     play.mark(1, 630_000)  # the fund takes over what nobody sells
     play.order(MAKER, BUY, 1_000, 63_000, contract=1)
     play.order(0, SELL, 1_000, 63_000, contract=1)
-    assert (
-        code_of(
-            play.send(
-                kind=Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=1_000 * USD
-            )
-        )
-        == 0
-    )
+    play.send(kind=Kind.WITHDRAW, account=0, currency=Currency.USD, amount_units=1_000 * USD)
     play.trade(0, BUY, 2_000)
     play.order(MAKER, BUY, 2_000, 59_250)
     assert Ev.LIQUIDATED not in kinds_of(play.mark(0, 592_500))
     play.send(kind=Kind.FUNDING, contract=0, rate_e9=2_000_000, scope=Scope.FUNDING_AT_SETTLEMENT)
-    done = play.send(kind=Kind.SETTLE_SESSION)
-    kinds = kinds_of(done)
+    return play.send(kind=Kind.SETTLE_SESSION), play
+
+
+def test_a_settlement_may_liquidate_a_unit_before_its_roll_and_again_after_it() -> None:
+    """S3, Q8: funding takes three slices of account 0, its share of the loss the last one."""
+    events, play = settle_with_two_winners(world_of(0))
+    kinds = kinds_of(events)
+    roll = kinds.index(Ev.SESSION_SETTLED)
     assert kinds.count(Ev.LIQUIDATED) == 2
-    before, after = (
-        kinds[: kinds.index(Ev.SESSION_SETTLED)],
-        kinds[kinds.index(Ev.SESSION_SETTLED) :],
-    )
-    assert (before.count(Ev.FILL), after.count(Ev.FILL)) == (6, 2)
+    assert (kinds[:roll].count(Ev.FILL), kinds[roll:].count(Ev.FILL)) == (6, 2)
     assert play.pair.state["accounts"][0]["legs"] == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "shares"),
+    [
+        (2_377_000_000, (652_687_500, 1_737_000_000)),
+        (2_389_687_500, (652_687_500, 1_737_000_000)),
+        (2_389_687_501, (652_687_500, 1_737_000_001)),
+    ],
+)
+def test_one_percent_of_the_profits_is_enough_to_its_last_unit(
+    loss: int, shares: tuple[int, int]
+) -> None:
+    """S4: 1 % of 652.6875 and of 1,737 USD are 23.896875; one unit more is shared pro rata."""
+    world = world_of(0)
+    venue = replace(world.venue, fund_opening_units=(162_562_500_000 - loss, 0), socialized_loss=1)
+    events, _ = settle_with_two_winners(replace(world, venue=venue))
+    paid = [-event.amount_units for event in events
+            if event.reason == Reason.SOCIALIZED_LOSS and event.amount_units < 0]
+    assert tuple(paid) == shares
 
 
 @pytest.mark.parametrize(("bid", "sold"), [(58_942, True), (58_941, False)])
@@ -274,3 +300,23 @@ def test_a_leverage_that_needs_one_record_too_many_is_refused() -> None:
                                leverage=leverage))
              for leverage, (account, contract) in enumerate(asked, 10)]
     assert codes == [0, 0, 50001, 0]
+
+
+def test_a_flip_moves_a_block_whose_two_thresholds_have_one_key() -> None:
+    """I12, Q2: a long's key is its distance from the largest mark. 60 USD of margin put the short
+    at 602,986; the long comes to lie as far below 1,199,900 while its margin is tried out."""
+    largest, tick = 1_199_900, 10**6                # of 100 lots, a mark tick is 0.01 USD
+    short = (6_060 * USD * 200) // (201 * tick) + 1
+    play = Play(world_of(max_price_ticks=largest // 10, taker_fee_e9=0, liquidation_fee_e9=0),
+                (100_000 * USD,) * 3 + (1_000_000 * USD,))
+    same = 0
+    for margin in range(6_060_000_000, 6_080_000_000, 500_000):
+        isolated = {"exec_flags": Exec.ISOLATED_MARGIN, "leverage": 100}
+        play.trade(0, BUY, 100, isolated_margin_units=margin, **isolated)
+        isolated["isolation_id"] = play.pair.state["blocks"][0]["isolation_id"]
+        play.trade(0, SELL, 200, **isolated)
+        play.trade(0, BUY, 100, **isolated)
+        long = -((margin - 6_000 * USD) * 200 // (199 * tick)) - 1
+        same += largest - long == short
+        assert play.pair.state["blocks"] == []
+    assert same > 0

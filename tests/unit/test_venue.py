@@ -811,3 +811,10 @@ def test_a_read_only_buffer_is_refused_and_never_written(
         with pytest.raises(ValueError, match="read-only"):
             call(tick, room)
     assert not room.view(np.uint8).any()
+
+
+def test_a_single_unit_in_main_is_transferable() -> None:
+    """C2: the smallest amount that there is."""
+    _, admin = pc.Venue.create()
+    ann = admin.open_account("ann", deposit={"USD": "0.00000001"})
+    assert ann.transferable == Decimal("0.00000001")
