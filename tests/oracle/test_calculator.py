@@ -312,6 +312,43 @@ def test_funding_counts_both_ends_of_the_time_that_a_position_was_held():
     assert received("2021-09-01 09:00", "2021-09-01 10:00") == 0
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "premium"),
+    [(99, 101, "0"), (102, 103, "0.02"), (97, 99, "-0.01"), (100, 100, "0"), (101, 99, "0")],
+)
+def test_a_premium_is_what_the_book_stands_beyond_the_index(bid, ask, premium):
+    """F1: the index is 100; a crossed book is beyond it on both sides."""
+    found = calc.premium_index(impact_bid=bid, impact_ask=ask, index=100)
+    assert found == Fraction(premium)
+    both = calc.premium_index(impact_bid=np.array([bid, bid]), impact_ask=ask, index=100)
+    assert both.tolist() == [Fraction(premium)] * 2
+
+
+@pytest.mark.parametrize(
+    ("premium", "rate"),
+    [
+        ("0", "0.0001"), ("0.0001", "0.0001"), ("0.0006", "0.0001"), ("0.0007", "0.0002"),
+        ("-0.0004", "0.0001"), ("-0.0005", "0"), ("0.01", "0.0075"), ("-0.01", "-0.0075"),
+    ],
+)  # fmt: skip
+def test_a_funding_rate_is_the_interest_while_the_premium_is_near_it(premium, rate):
+    """F1: within 0.05 % of the interest of 0.01 %; beyond it the premium decides, up to the cap."""
+    assert calc.funding_rate(premium=premium, cap="0.0075") == Fraction(rate)
+    assert calc.funding_rate(premium=premium, intervals=8) * 8 == calc.funding_rate(premium=premium)
+
+
+def test_an_impact_price_is_the_average_of_what_the_notional_takes():
+    levels = [(100, 1), ("110", "0.5"), (120, 10)]
+    assert calc.impact_price(levels, 100) == 100
+    assert calc.impact_price(levels, 155) == Fraction(155) / Fraction("1.5")
+    assert calc.impact_price(levels, 275) == 275 / (Fraction("1.5") + 1)
+    assert calc.impact_price(levels, 1_355) == Fraction(1_355) / Fraction("11.5")
+    with pytest.raises(ValueError, match="lack 1 of the notional 1356"):
+        calc.impact_price(levels, 1_356)
+    with pytest.raises(ValueError, match="more than 0"):
+        calc.impact_price(levels, 0)
+
+
 @given(st.integers(-(10**7), 10**7), st.integers(0, 10**6), st.integers(0, 30_000))
 def test_a_funding_index_moves_toward_zero_when_it_is_rounded(rate, price, seconds):
     moved = calc.funding_index_delta(
