@@ -6,8 +6,8 @@ from perpcore.int128 cimport (
     i128_mul, i128_mul_u, i128_to64,
 )
 from perpcore.margin cimport (
-    Line, Rate, bracket_line, bracket_of, bracket_threshold, liquidation_threshold, rate_add,
-    rate_max, rate_reduce,
+    CommonRates, Line, Rate, bracket_line, bracket_of, bracket_threshold, common_rates,
+    liquidation_threshold, maintenance_num, rate_add, rate_max, rate_reduce,
 )
 from perpcore.memory cimport CHECK
 from perpcore.records cimport BRACKETS_MAX, Brackets, ContractTerms
@@ -62,14 +62,10 @@ cdef struct Rates:
     Rate lot                     # unit margin rate a lot
     Rate flat                    # 1 / max leverage
     Rate flat_call               # flat + fee reserve
-    bint has_brackets            # then only taker to fee_reserve, den and reserve_num are used
+    bint has_brackets            # then of `common` den and reserve_num alone are used
     int64_t flat_lots            # up to this size the margin rate is the flat one
     int64_t cap_lots             # from this size on the margin rate is 1
-    uint64_t den                 # common denominator of the three below and of the fee reserve
-    uint64_t reserve_num         # fee reserve
-    uint64_t flat_num            # maintenance at 1 / max leverage
-    uint64_t lot_num             # maintenance a lot
-    uint64_t cap_num             # maintenance at margin rate 1
+    CommonRates common           # maintenance and fee reserve
 
 cdef struct Contract:
     ContractTerms terms
@@ -163,9 +159,9 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     r.has_brackets = t.brackets.count > 0
     if not r.has_brackets:
         return terms_denominators(t, r)
-    r.den = <uint64_t>E9
-    r.reserve_num = <uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9)
-    if t.brackets.mm_e9[t.brackets.count - 1] + <int64_t>r.reserve_num >= E9:
+    r.common.den = <uint64_t>E9
+    r.common.reserve_num = <uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9)
+    if t.brackets.mm_e9[t.brackets.count - 1] + <int64_t>r.common.reserve_num >= E9:
         return MARGIN_OVER_ONE
     return TERMS_OK
 
@@ -219,46 +215,14 @@ cdef inline int terms_brackets(const ContractTerms* t, int64_t v) noexcept nogil
 
 
 cdef inline int terms_denominators(const ContractTerms* t, Rates* r) noexcept nogil:
-    """Put every rate of a trigger over one denominator, so that Q2 is one multiplication."""
+    """Every rate of a trigger has one denominator with the others (U2)."""
     cdef bint fits = True
-    cdef Rate share = rate_reduce(<uint64_t>t.maintenance_share_e4, E4)
-    cdef Rate flat = rate_reduce(share.num, share.den * <uint64_t>t.max_leverage)
-    cdef Rate lot = rate_reduce(share.num * r.lot.num, share.den * r.lot.den)
-    cdef Rate ones[4]
-    ones[0] = rate_reduce(1, r.fee_reserve.den)
-    ones[1] = rate_reduce(1, flat.den)
-    ones[2] = rate_reduce(1, lot.den)
-    ones[3] = rate_reduce(1, share.den)
-    cdef uint64_t den = 1
-    cdef int i
-    for i in range(4):
-        den = least_common_multiple(den, ones[i].den, &fits)
-        if not fits:
-            return DENOMINATORS
-    r.den = den
-    r.reserve_num = r.fee_reserve.num * exact_div(den, r.fee_reserve.den)
-    r.flat_num = flat.num * exact_div(den, flat.den)
-    r.lot_num = lot.num * exact_div(den, lot.den)
-    r.cap_num = share.num * exact_div(den, share.den)
+    r.common = common_rates(rate_reduce(<uint64_t>t.maintenance_share_e4, E4), t.max_leverage,
+                            r.fee_reserve, r.lot, &fits)
     # The margin call adds the fee reserve to a margin rate; that sum must have a denominator too.
-    rate_add(r.fee_reserve, Rate(1, r.lot.den), &fits)
+    if fits:
+        rate_add(r.fee_reserve, Rate(1, r.lot.den), &fits)
     return TERMS_OK if fits else DENOMINATORS
-
-
-cdef inline uint64_t exact_div(uint64_t a, uint64_t b) noexcept nogil:
-    """a / b where b divides a: the one division that needs no direction."""
-    return a // b
-
-
-cdef inline uint64_t least_common_multiple(uint64_t a, uint64_t b, bint* fits) noexcept nogil:
-    cdef uint64_t x = a, y = b, rest
-    while y:
-        rest = x % y
-        x = y
-        y = rest
-    cdef uint64_t step = exact_div(b, x)
-    fits[0] = a <= <uint64_t>floor_div(MAX_COST, <int64_t>step)
-    return a * step if fits[0] else 0
 
 
 cdef inline int terms_validate(const ContractTerms* t, int64_t* v, Rates* r) noexcept nogil:
@@ -307,35 +271,30 @@ cdef inline Rate special_rate(const Contract* c, int64_t lots, int64_t notional_
     return rate_max(rate, Rate(1, <uint64_t>leverage))
 
 
-cdef inline uint64_t maintenance_num(const Rates* r, int64_t lots) noexcept nogil:
-    if lots >= r.cap_lots:
-        return r.cap_num
-    cdef uint64_t by_size = r.lot_num * <uint64_t>lots
-    return by_size if by_size > r.flat_num else r.flat_num
-
-
 cdef inline Line maintenance_line(const Contract* c, int64_t lots,
                                   int64_t notional_units) noexcept nogil:
     """MM of a size, or with brackets of its notional (C1)."""
     if c.rates.has_brackets:
         return bracket_line(&c.terms.brackets, bracket_of(&c.terms.brackets, notional_units), 0)
-    return Line(Rate(maintenance_num(&c.rates, lots), c.rates.den), 0)
+    cdef const CommonRates* r = &c.rates.common
+    return Line(Rate(maintenance_num(r, c.rates.cap_lots, lots), r.den), 0)
 
 
 cdef inline Line trigger_line(const Contract* c, int64_t lots,
                               int64_t notional_units) noexcept nogil:
     """MM + FR, what Q1 and O7 ask of a unit; the rate is a of SPEC Q2."""
+    cdef const CommonRates* r = &c.rates.common
     if c.rates.has_brackets:
         return bracket_line(&c.terms.brackets, bracket_of(&c.terms.brackets, notional_units),
-                            c.rates.reserve_num)
-    return Line(Rate(maintenance_num(&c.rates, lots) + c.rates.reserve_num, c.rates.den), 0)
+                            r.reserve_num)
+    return Line(Rate(maintenance_num(r, c.rates.cap_lots, lots) + r.reserve_num, r.den), 0)
 
 
 cdef inline Rate steepest_trigger(const Contract* c, int64_t lots) noexcept nogil:
     """The largest rate at which MM + FR may grow with the mark."""
     if c.rates.has_brackets:
         return bracket_line(&c.terms.brackets, <int>c.terms.brackets.count - 1,
-                            c.rates.reserve_num).rate
+                            c.rates.common.reserve_num).rate
     return trigger_line(c, lots, 0).rate
 
 
@@ -344,7 +303,7 @@ cdef inline int64_t maintenance_threshold(const Contract* c, int64_t cash_units,
     """The mark nearest to safety at which MB < MM; as liquidation_threshold (Q2)."""
     if c.rates.has_brackets:
         return bracket_threshold(cash_units, qty_lots, cost_units, c.v, &c.terms.brackets,
-                                 c.rates.reserve_num, c.max_mark_ticks)
+                                 c.rates.common.reserve_num, c.max_mark_ticks)
     return liquidation_threshold(
         cash_units, qty_lots, cost_units, c.v,
         trigger_line(c, qty_lots if qty_lots > 0 else -qty_lots, 0).rate, c.max_mark_ticks)

@@ -22,6 +22,14 @@ cdef struct Rate:
     uint64_t num
     uint64_t den
 
+# Maintenance and fee reserve over one denominator, so that Q2 is one multiplication.
+cdef struct CommonRates:
+    uint64_t den
+    uint64_t reserve_num         # fee reserve
+    uint64_t flat_num            # maintenance at 1 / max leverage
+    uint64_t lot_num             # maintenance a lot
+    uint64_t cap_num             # maintenance at margin rate 1
+
 # A rate below 1 beside its reciprocal: many amounts of one rate need no division.
 cdef struct Scaled:
     uint64_t num
@@ -69,6 +77,47 @@ cdef inline Rate rate_add(Rate a, Rate b, bint* fits) noexcept nogil:
         fits[0] = False
         return Rate(0, 1)
     return Rate(<uint64_t>i128_to64(num), <uint64_t>i128_to64(den))
+
+
+cdef inline uint64_t least_common_multiple(uint64_t a, uint64_t b, bint* fits) noexcept nogil:
+    """Of two numbers >= 1; *fits turns 0, and the result too, when it passes 2^60."""
+    cdef uint64_t step = u64_exact_div(b, u64_gcd(a, b))
+    if step > <uint64_t>floor_div(<int64_t>1 << 60, <int64_t>a):
+        fits[0] = False
+        return 0
+    return a * step
+
+
+cdef inline CommonRates common_rates(Rate share, int64_t max_leverage, Rate fee_reserve, Rate lot,
+                                     bint* fits) noexcept nogil:
+    """The maintenance share of each margin rate, and the fee reserve, over one denominator (Q2).
+
+    *fits turns 0 when the least common one passes 2^60.
+    """
+    cdef CommonRates t
+    cdef Rate flat = rate_reduce(share.num, share.den * <uint64_t>max_leverage)
+    cdef Rate a_lot = rate_reduce(share.num * lot.num, share.den * lot.den)
+    t.den = least_common_multiple(fee_reserve.den, flat.den, fits)
+    if fits[0]:
+        t.den = least_common_multiple(t.den, a_lot.den, fits)
+    if fits[0]:
+        t.den = least_common_multiple(t.den, share.den, fits)
+    t.reserve_num = t.flat_num = t.lot_num = t.cap_num = 0
+    if fits[0]:
+        t.reserve_num = fee_reserve.num * u64_exact_div(t.den, fee_reserve.den)
+        t.flat_num = flat.num * u64_exact_div(t.den, flat.den)
+        t.lot_num = a_lot.num * u64_exact_div(t.den, a_lot.den)
+        t.cap_num = share.num * u64_exact_div(t.den, share.den)
+    return t
+
+
+cdef inline uint64_t maintenance_num(const CommonRates* r, int64_t cap_lots,
+                                     int64_t lots) noexcept nogil:
+    """MM of a size as a rate: over r.den; from cap_lots on the margin rate is 1 (C1)."""
+    if lots >= cap_lots:
+        return r.cap_num
+    cdef uint64_t by_size = r.lot_num * <uint64_t>lots
+    return by_size if by_size > r.flat_num else r.flat_num
 
 
 cdef inline int64_t rate_ceil(int64_t amount_units, Rate rate) noexcept nogil:

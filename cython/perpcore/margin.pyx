@@ -14,12 +14,11 @@ from cpython.long cimport PyLong_CheckExact
 
 from perpcore.codes cimport BUY, SELL
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64, u64_exact_div,
+    add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64,
 )
 from perpcore.records cimport BRACKETS_MAX, Brackets
 
 from fractions import Fraction
-from math import lcm
 from operator import index
 
 import numpy as np
@@ -46,19 +45,14 @@ cdef struct Span:
     int64_t mark_ticks
     int64_t leverage
 
-# Rates over one denominator, so that a test or a threshold is one multiplication.
 cdef struct Rates:
     Rate taker
     Rate fee_reserve
     Rate lot                     # unit margin rate of one lot
     Rate flat                    # 1 / max leverage
     int64_t cap_lots             # from this size on the margin rate is 1
-    uint64_t den
-    uint64_t reserve_num
-    uint64_t flat_num            # maintenance at 1 / max leverage
-    uint64_t lot_num             # maintenance a lot
-    uint64_t cap_num             # maintenance at margin rate 1
-    Brackets brackets            # with a count above 0: instead of lot to cap_lots and the nums
+    CommonRates common           # maintenance and fee reserve
+    Brackets brackets            # with a count above 0: instead of all but the fees' rates
 
 
 cdef inline int64_t size_of(int64_t qty_lots) noexcept nogil:
@@ -85,24 +79,17 @@ cdef inline Rate margin_rate_of(const Rates* r, int64_t lots, int64_t n,
     return rate if leverage == 0 else rate_max(rate, Rate(1, <uint64_t>leverage))
 
 
-cdef inline uint64_t maintenance_num_of(const Rates* r, int64_t lots) noexcept nogil:
-    if lots >= r.cap_lots:
-        return r.cap_num
-    cdef uint64_t by_size = r.lot_num * <uint64_t>lots
-    return by_size if by_size > r.flat_num else r.flat_num
-
-
 cdef inline Line maintenance_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
     """Maintenance of a size, or of a notional n where there are brackets (C1)."""
     if r.brackets.count:
         return bracket_line(&r.brackets, bracket_of(&r.brackets, n), 0)
-    return Line(Rate(maintenance_num_of(r, lots), r.den), 0)
+    return Line(Rate(maintenance_num(&r.common, r.cap_lots, lots), r.common.den), 0)
 
 
 cdef inline Line trigger_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
     """Maintenance and fee reserve; its rate is a of Q2."""
     cdef Line line = maintenance_of(r, lots, n)
-    line.rate.num += r.reserve_num
+    line.rate.num += r.common.reserve_num
     return line
 
 
@@ -151,7 +138,7 @@ cdef inline int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, in
     if qty == 0:
         return 0
     if r.brackets.count:
-        mark = bracket_threshold(cash, qty, cost, v, &r.brackets, r.reserve_num, max_mark)
+        mark = bracket_threshold(cash, qty, cost, v, &r.brackets, r.common.reserve_num, max_mark)
     else:
         mark = liquidation_threshold(cash, qty, cost, v, trigger_of(r, size_of(qty), 0).rate,
                                      max_mark)
@@ -320,7 +307,7 @@ cdef class MarginTerms:
     cdef int _set_rates(self) except -1:
         cdef Rates* r = &self.rates
         cdef Rate share = rate_reduce(<uint64_t>self.maintenance_share_e4, <uint64_t>E4)
-        cdef Rate flat, lot
+        cdef bint fits = True
         cdef int64_t fee_e9 = self.taker_fee_e9 + self.liquidation_fee_e9
         if self.maintenance_share_e4 * E9 + fee_e9 * E4 >= E9 * E4:
             raise ValueError(
@@ -334,18 +321,11 @@ cdef class MarginTerms:
         r.cap_lots = AMOUNT_MAX
         if r.lot.num:
             r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
-        flat = rate_reduce(share.num, share.den * <uint64_t>self.max_leverage)
-        lot = rate_reduce(share.num * r.lot.num, share.den * r.lot.den)
-        common = lcm(r.fee_reserve.den, flat.den, lot.den, share.den)
-        if common > AMOUNT_MAX:
+        r.common = common_rates(share, self.max_leverage, r.fee_reserve, r.lot, &fits)
+        if not fits:
             raise ValueError(
                 "the rates have no common denominator up to 2^60; give them with fewer digits, or "
                 "a max_leverage that divides a power of ten")
-        r.den = common
-        r.reserve_num = r.fee_reserve.num * u64_exact_div(r.den, r.fee_reserve.den)
-        r.flat_num = flat.num * u64_exact_div(r.den, flat.den)
-        r.lot_num = lot.num * u64_exact_div(r.den, lot.den)
-        r.cap_num = share.num * u64_exact_div(r.den, share.den)
         return 0
 
     cdef int _set_brackets(self, object rows) except -1:
@@ -373,17 +353,17 @@ cdef class MarginTerms:
             raise ValueError("the last maintenance rate + taker fee + liquidation fee is 1 or "
                              "more; lower one of them")
         if b.count:
-            self.rates.den = <uint64_t>E9
-            self.rates.reserve_num = <uint64_t>(self.taker_fee_e9 + self.liquidation_fee_e9)
+            self.rates.common.den = <uint64_t>E9
+            self.rates.common.reserve_num = <uint64_t>(self.taker_fee_e9 + self.liquidation_fee_e9)
         return 0
 
     cdef int _set_flat(self) except -1:
         cdef const Rates* r = &self.rates
         cdef int64_t lots = 0 if r.brackets.count else self.max_lots
-        if r.lot_num:
-            lots = min(lots, floor_div(<int64_t>r.flat_num, <int64_t>r.lot_num))
-        self.maintenance = flat_of(Rate(r.flat_num, r.den), lots)
-        self.trigger = flat_of(Rate(r.flat_num + r.reserve_num, r.den), lots)
+        if r.common.lot_num:
+            lots = min(lots, floor_div(<int64_t>r.common.flat_num, <int64_t>r.common.lot_num))
+        self.maintenance = flat_of(Rate(r.common.flat_num, r.common.den), lots)
+        self.trigger = flat_of(Rate(r.common.flat_num + r.common.reserve_num, r.common.den), lots)
         self.reserve = rate_scaled(r.fee_reserve)
         return 0
 
