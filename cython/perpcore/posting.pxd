@@ -33,6 +33,29 @@ cdef inline bint counts_as_session_pnl(uint8_t reason) noexcept nogil:
             >> reason) & 1 == 0
 
 
+cdef inline void tell_unit(Core* e, uint32_t u, uint32_t contract, uint64_t order_id,
+                           uint8_t reason, uint8_t ledger, int64_t units,
+                           int64_t balance_units) noexcept nogil:
+    """BALANCE of one of a unit's ledgers: what changed, and what it is now (L2)."""
+    cdef Event* ev = unit_event(e, BALANCE, u, contract)
+    ev.order_id = order_id
+    ev.reason = reason
+    ev.ledger = ledger
+    ev.amount_units = units
+    ev.balance_units = balance_units
+
+
+cdef inline void tell_venue(Core* e, uint32_t contract, uint8_t reason, uint8_t ledger,
+                            int64_t units, int64_t balance_units) noexcept nogil:
+    """BALANCE of one of the venue's own ledgers (L2)."""
+    cdef Event* ev = event(e, BALANCE)
+    ev.contract = <uint16_t>contract
+    ev.reason = reason
+    ev.ledger = ledger
+    ev.amount_units = units
+    ev.balance_units = balance_units
+
+
 cdef inline void post_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
                            uint32_t contract, uint64_t order_id) noexcept nogil:
     """Change a unit's own cash: USD of a main account, position_cash of a block."""
@@ -55,12 +78,8 @@ cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
     unit.session_pnl_units = add64(
         unit.session_pnl_units, units & -<int64_t>counts_as_session_pnl(reason))
     e.h.residual[USD_LEDGER] += <uint64_t>units
-    cdef Event* ev = unit_event(e, BALANCE, u, contract)
-    ev.reason = reason
-    ev.ledger = BLOCK_POSITION if is_block(unit) else MAIN_USD
-    ev.order_id = order_id
-    ev.amount_units = units
-    ev.balance_units = unit.cash_units
+    tell_unit(e, u, contract, order_id, reason, BLOCK_POSITION if is_block(unit) else MAIN_USD,
+              units, unit.cash_units)
 
 
 cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
@@ -71,12 +90,7 @@ cdef inline void post_order_cash(Core* e, uint32_t u, int64_t units, uint8_t rea
     cdef Unit* unit = edit_unit(e, u)
     unit.order_cash_units = add64(unit.order_cash_units, units)
     e.h.residual[USD_LEDGER] += <uint64_t>units
-    cdef Event* ev = unit_event(e, BALANCE, u, contract)
-    ev.reason = reason
-    ev.ledger = BLOCK_ORDER
-    ev.order_id = order_id
-    ev.amount_units = units
-    ev.balance_units = unit.order_cash_units
+    tell_unit(e, u, contract, order_id, reason, BLOCK_ORDER, units, unit.order_cash_units)
 
 
 cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t reason,
@@ -87,12 +101,7 @@ cdef inline void post_usdc(Core* e, uint32_t account, int64_t units, uint8_t rea
     cdef uint32_t u = e.accounts[account].unit
     edit_account(e, account).usdc_units = add64(e.accounts[account].usdc_units, units)
     e.h.residual[USDC_LEDGER] += <uint64_t>units
-    cdef Event* ev = unit_event(e, BALANCE, u, contract)
-    ev.reason = reason
-    ev.ledger = MAIN_USDC
-    ev.order_id = order_id
-    ev.amount_units = units
-    ev.balance_units = e.accounts[account].usdc_units
+    tell_unit(e, u, contract, order_id, reason, MAIN_USDC, units, e.accounts[account].usdc_units)
     touch(e, u)
 
 
@@ -107,12 +116,7 @@ cdef inline void post_block_usdc(Core* e, uint32_t u, uint8_t ledger, int64_t un
         &held.position_units if ledger == BLOCK_POSITION_USDC else &held.order_units)
     balance[0] = add64(balance[0], units)
     e.h.residual[USDC_LEDGER] += <uint64_t>units
-    cdef Event* ev = unit_event(e, BALANCE, u, contract)
-    ev.reason = reason
-    ev.ledger = ledger
-    ev.order_id = order_id
-    ev.amount_units = units
-    ev.balance_units = balance[0]
+    tell_unit(e, u, contract, order_id, reason, ledger, units, balance[0])
     if ledger == BLOCK_POSITION_USDC:
         touch(e, u)
 
@@ -122,19 +126,13 @@ cdef inline int64_t post_sub_fund(Core* e, uint32_t contract, int64_t units,
     """Change a contract's own fund, down to 0 at most; returns what is left for the shared one."""
     cdef i128* fund = &e.sub_funds[contract]
     cdef int64_t part = units
-    cdef Event* ev
     if units < 0 and i128_cmp(i128_neg(fund[0]), i128_from(units)) > 0:
         part = i128_to64(i128_neg(fund[0]))
     if part:
         undo_save(&e.undo, fund, sizeof(i128))
         fund[0] = i128_add(fund[0], i128_from(part))
         e.h.residual[USD_LEDGER] += <uint64_t>part
-        ev = event(e, BALANCE)
-        ev.contract = <uint16_t>contract
-        ev.reason = reason
-        ev.ledger = SUB_FUND
-        ev.amount_units = part
-        ev.balance_units = <int64_t>i128_low64(fund[0])
+        tell_venue(e, contract, reason, SUB_FUND, part, <int64_t>i128_low64(fund[0]))
     return sub64(units, part)
 
 
@@ -147,12 +145,8 @@ cdef inline void post_fund(Core* e, int currency, int64_t units, uint8_t reason,
         return
     e.h.fund_units[currency] = i128_add(e.h.fund_units[currency], i128_from(units))
     e.h.residual[currency] += <uint64_t>units
-    cdef Event* ev = event(e, BALANCE)
-    ev.contract = <uint16_t>contract
-    ev.reason = reason
-    ev.ledger = FUND_USD if currency == USD_LEDGER else FUND_USDC
-    ev.amount_units = units
-    ev.balance_units = <int64_t>i128_low64(e.h.fund_units[currency])
+    tell_venue(e, contract, reason, FUND_USD if currency == USD_LEDGER else FUND_USDC,
+               units, <int64_t>i128_low64(e.h.fund_units[currency]))
 
 
 cdef inline void post_conversion(Core* e, int currency, int64_t units) noexcept nogil:
@@ -161,11 +155,9 @@ cdef inline void post_conversion(Core* e, int currency, int64_t units) noexcept 
         return
     e.h.conversion_units[currency] = i128_add(e.h.conversion_units[currency], i128_from(units))
     e.h.residual[currency] += <uint64_t>units
-    cdef Event* ev = event(e, BALANCE)
-    ev.reason = R_AUTO_CONVERSION
-    ev.ledger = CONVERSION_USD if currency == USD_LEDGER else CONVERSION_USDC
-    ev.amount_units = units
-    ev.balance_units = <int64_t>i128_low64(e.h.conversion_units[currency])
+    tell_venue(e, NO_CONTRACT, R_AUTO_CONVERSION,
+               CONVERSION_USD if currency == USD_LEDGER else CONVERSION_USDC,
+               units, <int64_t>i128_low64(e.h.conversion_units[currency]))
 
 
 cdef inline void post_inventory(Core* e, int64_t units, uint8_t reason,
@@ -175,12 +167,7 @@ cdef inline void post_inventory(Core* e, int64_t units, uint8_t reason,
         return
     e.h.inventory_cash_units = add64(e.h.inventory_cash_units, units)
     e.h.residual[USD_LEDGER] += <uint64_t>units
-    cdef Event* ev = event(e, BALANCE)
-    ev.contract = <uint16_t>contract
-    ev.reason = reason
-    ev.ledger = INVENTORY
-    ev.amount_units = units
-    ev.balance_units = e.h.inventory_cash_units
+    tell_venue(e, contract, reason, INVENTORY, units, e.h.inventory_cash_units)
 
 
 cdef inline void credit_fees(Core* e, int64_t units) noexcept nogil:
