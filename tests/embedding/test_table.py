@@ -150,8 +150,9 @@ def test_null_pointers_a_zero_key_and_an_empty_buffer_are_misuse(table: Table) -
     assert table.seq() == 0
 
 
-def test_to_end_no_venue_is_fine(table: Table) -> None:
+def test_to_end_no_venue_ends_no_other(table: Table) -> None:
     table.destroy(None)
+    assert table.seq() == 0  # the one that lives still answers
 
 
 def test_a_venue_without_capacities_is_not_made(table: Table) -> None:

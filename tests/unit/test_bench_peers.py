@@ -8,12 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-
-if not (ROOT / "benchmarks").is_dir():
-    pytest.skip("the benchmarks are not here: an installed package", allow_module_level=True)
 
 
 def test_books_that_are_compared_make_the_same_trades(tmp_path):
