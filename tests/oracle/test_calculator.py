@@ -9,6 +9,7 @@ from __future__ import annotations
 import doctest
 import json
 import re
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_UP, Decimal
 from fractions import Fraction
 from importlib import import_module
@@ -310,6 +311,14 @@ def test_funding_counts_both_ends_of_the_time_that_a_position_was_held():
     assert received("2021-09-01 00:00:01", "2021-09-01T15:59:59") == one
     assert received("2021-09-01 08:00", "2021-09-01 08:00") == one
     assert received("2021-09-01 09:00", "2021-09-01 10:00") == 0
+
+
+def test_a_time_without_a_zone_is_in_utc():
+    schedule = [{"time": "2021-09-01 08:00", "rate": "0.001", "mark": 100}]
+    at = datetime(2021, 9, 1, 8)
+    for same in (at, at.replace(tzinfo=UTC), "2021-09-01T08:00:00Z", "2021-09-01 10:00+02:00"):
+        received = calc.funding_over(schedule, side="short", qty=1, opened=same, closed=same)
+        assert received == Fraction(1, 10)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -216,8 +216,11 @@ def funding_rate(
 
 
 def _moment(value: Any) -> Any:
-    """Times that compare: text is read as ISO ("2021-09-01 08:00"), the rest is as it is."""
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    """Times that compare: text is read as ISO ("2021-09-01 08:00"), in UTC if it names no zone."""
+    time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if isinstance(time, datetime) and time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    return time
 
 
 def funding_over(
@@ -231,7 +234,8 @@ def funding_over(
     """The funding received while a position of constant size was held.
 
     Parameters: `schedule` has a dict with time, rate and mark for every payment; a payment counts
-    when opened <= time <= closed. Times are ISO text, datetimes or numbers, of one kind.
+    when opened <= time <= closed. Times are ISO text or datetimes, in UTC where
+    no zone is named, or numbers throughout.
     Returns the exact sum of `funding_payment`.
     """
     start, end = _moment(opened), _moment(closed)
