@@ -69,9 +69,10 @@ class Run:
         fields = ("price", "new_price", "max_slippage")
         prices = [s[f] for s in case["steps"] for f in fields if s.get(f)]
         self.tick = 1
-        if max(prices) > MAX_TICKS:
+        highest = max(prices, default=1)
+        if highest > MAX_TICKS:
             self.tick = gcd(*prices)
-        self.book = OrderBook(min(MAX_TICKS, max(prices) // self.tick + 1), len(case["steps"]) + 1)
+        self.book = OrderBook(min(MAX_TICKS, highest // self.tick + 1), len(case["steps"]) + 1)
 
     def number(self, name):
         return self.numbers.setdefault(name, len(self.numbers) + 1)
@@ -95,7 +96,7 @@ class Run:
     # ---- the vocabulary of the schema ----
 
     def op_add(self, step):
-        side, time = SIDES[step["side"]], step["tif"]
+        side, time = SIDES[step["side"]], step.get("tif", "GTC")
         kind = step.get("type", "limit")
         if kind not in ("limit", "market"):
             raise ContradictsRule(f"O1: {kind} orders wait outside the book")
@@ -109,7 +110,7 @@ class Run:
         }
         if unknown:
             raise ContradictsRule(f"O1: no orders with {', '.join(sorted(unknown))}")
-        price = step["price"]
+        price = step.get("price")
         is_market = price is None or kind == "market"
         time_in_force = TIMES[time]
         if is_market:

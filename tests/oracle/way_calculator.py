@@ -9,6 +9,7 @@ from typing import Any
 from published import Excluded, Way, number
 
 from perpcore import calculator as calc
+from perpcore.calculator.numbers import sign_of
 
 Inputs = dict[str, Any]
 
@@ -22,7 +23,7 @@ def size(i: Inputs) -> Fraction:
     """Base units of the position, contracts times their size; negative for a short."""
     quantity = number(first(i, "qty", "quantity", "size", default=1))
     quantity *= number(first(i, "contract_size", default=1))
-    return -quantity if first(i, "side", default="long") in ("short", "sell") else quantity
+    return quantity * sign_of(first(i, "side", default="long"))
 
 
 def behind(i: Inputs) -> Inputs:
@@ -37,8 +38,8 @@ def position(i: Inputs) -> Inputs:
 
 def rates(i: Inputs) -> Inputs:
     return {
-        "mmr": first(i, "mmr", "maintenance_rate"),
-        "taker_fee": first(i, "taker_fee", "fee_rate"),
+        "mmr": number(first(i, "mmr", "maintenance_rate")),
+        "taker_fee": number(first(i, "taker_fee", "fee_rate")),
         "maint_amount": first(i, "maint_amount", "cum", "maintenance_amount"),
         "maintenance_margin": first(i, "maintenance_margin"),
     }
@@ -360,8 +361,8 @@ def of_inputs(function: Callable[[Inputs], Any]) -> Way:
 
 def unless_average_stays(case: dict[str, Any]) -> Fraction:
     """A source that leaves its average price as it was when a fill adds to the position."""
-    fills = case["inputs"].get("fills", [])
-    adding = [q for q, _ in fills[1:] if q * fills[0][0] > 0]
+    sizes = [number(q) for q, _ in case["inputs"].get("fills", [])]
+    adding = [q for q in sizes[1:] if q * sizes[0] > 0]
     if adding and not case.get("maps_linear_isolated", True):
         raise Excluded("U4: every fill adds to the cost, no average price is kept")
     return unrealized(case["inputs"])

@@ -15,6 +15,7 @@ from typing import Any
 
 from published import Excluded, Found, OffGrid, Way
 
+from perpcore.calculator.numbers import sign_of
 from perpcore.codes import Side
 from perpcore.margin import MarginTerms, released_cost
 
@@ -43,7 +44,7 @@ def money(amount: int | Fraction) -> Decimal:
 
 
 def signed(i: dict[str, Any], quantity: Decimal) -> Decimal:
-    return quantity if i.get("side", "long") == "long" else -quantity
+    return quantity * int(sign_of(i.get("side", "long")))
 
 
 class Desk:

@@ -18,6 +18,7 @@ from published import Excluded, Found, OffGrid, Way
 
 from perpcore import Account, Admin, Block, Contract, Policies, Venue
 from perpcore.amounts import from_units
+from perpcore.calculator.numbers import sign_of
 from perpcore.codes import EventKind, Reason
 from perpcore.contracts import venue_terms
 from perpcore.engine import Engine
@@ -507,7 +508,7 @@ def open_block(i: dict[str, Any]) -> tuple[Admin, Block, Decimal]:
     value, margin = dec(i["qty"]) * dec(i["entry"]), dec(i["margin"]) + dec(i["maint_amount"])
     maker = admin.open_account("maker", deposit={"USD": 10 * value})
     owner = admin.open_account("owner", deposit={"USD": 10 * value})
-    ours, theirs = ("BUY", "SELL") if i["side"] == "long" else ("SELL", "BUY")
+    ours, theirs = ("BUY", "SELL") if sign_of(i["side"]) > 0 else ("SELL", "BUY")
     maker.create_order(PERP, theirs, quantity=dec(i["qty"]), price=dec(i["entry"]))
     owner.create_order(
         PERP, ours, quantity=dec(i["qty"]), price=dec(i["entry"]), exec_inst="ISOLATED_MARGIN",
@@ -531,7 +532,7 @@ def block_price(case: dict[str, Any]) -> Found:
     price = block.liquidation_price
     if price is None:
         raise OffGrid("no mark above 0 liquidates it")
-    admin.mark(PERP, price + tick if i["side"] == "long" else price - tick)
+    admin.mark(PERP, price + tick if sign_of(i["side"]) > 0 else price - tick)
     assert block.state == "OPEN"
     admin.mark(PERP, price)
     assert block.state == "CLOSED"
