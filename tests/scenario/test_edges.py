@@ -6,9 +6,25 @@ test_isolated): maintenance 2.5 % and fee reserve 0.55 % of the notional.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from reference.codes import Code, Currency, Ev
-from world import ALICE, BOB, BTC, CAROL, DAVE, ETH, FUND, MAKER, SOL, USD, World, isolated
+from world import (
+    ALICE,
+    BOB,
+    BTC,
+    CAROL,
+    DAVE,
+    ETH,
+    FUND,
+    MAKER,
+    SOL,
+    SOL_PERP_10X,
+    USD,
+    World,
+    isolated,
+)
 
 
 def liquidated(venue: World, contract: int, mark: int) -> list[tuple[int, int]]:
@@ -134,3 +150,36 @@ def test_the_last_unit_of_usdc_stays_when_it_is_margin(venue: World) -> None:
     refused = venue.withdraw(DAVE, most + 1, Currency.USDC)
     assert (refused.needed, refused.available) == (most + 1, most)
     assert venue.withdraw(DAVE, most, Currency.USDC).code == 0
+
+
+# ---- Q2: marks that are worth one unit a lot, where the slope of a short is no whole number
+
+#: Two shorts of one lot at 10,000 ticks, cash 3,000 units, maintenance 5 %. They stand while
+#: 3,000 - a - b >= 5 % of (20,000 + a + b), a and b being what the marks have risen: to 1,904.
+FINE_STEPS = [
+    ("both alike", (952, 952), (0, 953)),
+    ("one far, then the other", (1_000, 904), (1, 905)),
+    ("the other far, then the one", (904, 1_000), (0, 905)),
+    ("one alone", (1_904, 0), (0, 1_905)),
+]
+
+
+@pytest.mark.parametrize("case", FINE_STEPS, ids=lambda case: case[0])
+def test_a_short_loses_its_margin_rate_too_with_every_tick(
+    venue: World, case: tuple[str, tuple[int, int], tuple[int, int]]
+) -> None:
+    """Q1, Q2: a tick costs 1.05 units, not 1: who counts on 1 looks too late at one of them."""
+    fine = replace(SOL_PERP_10X, lot_size_e9=10**3, min_order_lots=1, access_group=0,
+                   stale_after_ns=0)                        # v = 1
+    pair = [venue.add_contract(replace(fine, symbol=symbol)) for symbol in ("X", "Y")]
+    venue.open_account(5)
+    venue.deposit(5, 3_000)
+    for contract in pair:
+        venue.mark(contract, 10_000)
+        assert venue.trade_short(5, MAKER, 1, 10_000, contract).code == 0
+    _, rises, (last, rise) = case
+    for contract, ticks in zip(pair, rises, strict=True):
+        assert venue.mark(contract, 10_000 + ticks).of(Ev.LIQUIDATED) == []
+        assert venue.side.faults() == []
+    answer = venue.mark(pair[last], 10_000 + rise)
+    assert [e.account for e in answer.of(Ev.LIQUIDATED)] == [5]
