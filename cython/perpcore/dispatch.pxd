@@ -136,7 +136,7 @@ cdef inline uint32_t fields_set(const Command* c) noexcept nogil:
 
 cdef inline int structure_code(const Command* c, bint is_administration) noexcept nogil:
     """What is wrong with the record itself, whoever sent it; its time apart."""
-    if is_plain_order(c) or is_plain_cancel(c):
+    if is_plain_order(c) or is_plain_cancel(c) or (is_administration and is_plain_mark(c)):
         return OK
     return form_of(c, fields_used(c), is_administration)
 
@@ -159,6 +159,16 @@ cdef inline bint is_plain_cancel(const Command* c) noexcept nogil:
                  | <int64_t>c.profile | c.trigger_price_ticks | c.contract | c.side
                  | c.order_type | c.time_in_force | c.exec_flags | c.stp | c.leverage
                  | c.scope | c.currency) == 0)
+
+
+cdef inline bint is_plain_mark(const Command* c) noexcept nogil:
+    """A MARK in form: what its kind does not use (fields_of) is 0."""
+    return (c.kind == MARK
+            and (<int64_t>c.order_id | <int64_t>c.client_order_id | c.price_ticks | c.qty_lots
+                 | <int64_t>c.isolation_id | c.expiry_ns | c.isolated_margin_units
+                 | c.amount_units | c.rate_e9 | <int64_t>c.profile | c.trigger_price_ticks
+                 | c.account | c.side | c.order_type | c.time_in_force | c.exec_flags | c.stp
+                 | c.leverage | c.scope | c.currency) == 0)
 
 
 cdef inline int form_of(const Command* c, uint32_t used, bint is_administration) noexcept nogil:

@@ -10,7 +10,7 @@ from perpcore.accounts cimport MAX_USDC_DEPOSITS
 from perpcore.book cimport (
     LINK_SLOT, Book, BookOrder, book_best, book_head, pool_place, pool_prefetch_id,
 )
-from perpcore.codes cimport BUY, IOC, SELL
+from perpcore.codes cimport BUY, IOC, MARK, SELL
 from perpcore.contract cimport (
     E9, MAX_DEPOSITS, SYMBOL_EXISTS, TERMS_OK, rate_is_fraction, terms_validate,
 )
@@ -263,7 +263,8 @@ cdef inline void host_apply(Host* host, const Command* commands, uint64_t count,
     cdef uint64_t done = 0, filled = deliver(host, out, capacity)
     cdef bint is_administration = key == e.admin_key
     while done < count and all_delivered(host) and filled < capacity:
-        look_ahead(host, commands, done, count)
+        if commands[done].kind != MARK:              # feeds of marks read nothing of these
+            look_ahead(host, commands, done, count)
         # Straight into the caller's buffer; what does not fit is in the arena then.
         write_events_to(e, out + filled, capacity - filled)
         apply_one(e, &commands[done], is_administration)
