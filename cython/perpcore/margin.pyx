@@ -14,7 +14,7 @@ from cpython.long cimport PyLong_CheckExact
 
 from perpcore.codes cimport BUY, SELL
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, mul64, mul_div_ceil, sub64,
+    add64, ceil_div, floor_div, mul64, mul_div_ceil,
 )
 from perpcore.records cimport BRACKETS_MAX, Brackets
 
@@ -102,10 +102,15 @@ cdef inline bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, 
     return margin_below(add64(cash, line.cum_units), qty, cost, mark, v, line.rate)
 
 
+cdef inline int64_t value_of(int64_t qty, int64_t v, int64_t mark) noexcept nogil:
+    """Q x v x mark of a row in range: below 2^60 (U2), so that no product needs a check."""
+    return qty * (v * mark)
+
+
 cdef inline bint is_below_quickly(const Rates* r, const Flat* trigger, int64_t v, int64_t cash,
                                   int64_t qty, int64_t cost, int64_t mark) noexcept nogil:
     """is_below with one product where the trigger rate is flat and equity is not at the edge."""
-    cdef int64_t value = mul64(qty, mul64(v, mark))
+    cdef int64_t value = value_of(qty, v, mark)
     cdef int64_t over = cash + value - cost - <int64_t>scaled_about(size_of(value), &trigger.rate)
     # The requirement lies in [0, 2) above what is taken off here.
     if rarely(not is_flat(trigger, size_of(qty)) or <uint64_t>over < 2):
@@ -115,7 +120,7 @@ cdef inline bint is_below_quickly(const Rates* r, const Flat* trigger, int64_t v
 
 cdef inline int64_t initial_of(const Rates* r, const Flat* margin, int64_t v, int64_t qty,
                                int64_t mark, int64_t leverage) noexcept nogil:
-    cdef int64_t n = mul64(size_of(qty), mul64(v, mark))
+    cdef int64_t n = value_of(size_of(qty), v, mark)
     if is_flat(margin, size_of(qty)):
         return scaled_ceil(n, &margin.rate)
     return amount_ceil(n, margin_rate_of(r, size_of(qty), n, leverage))
@@ -123,7 +128,7 @@ cdef inline int64_t initial_of(const Rates* r, const Flat* margin, int64_t v, in
 
 cdef inline int64_t maintenance_units_of(const Rates* r, const Flat* maintenance, int64_t v,
                                          int64_t qty, int64_t mark) noexcept nogil:
-    cdef int64_t n = mul64(size_of(qty), mul64(v, mark))
+    cdef int64_t n = value_of(size_of(qty), v, mark)
     cdef Line line
     if is_flat(maintenance, size_of(qty)):
         return scaled_ceil(n, &maintenance.rate)
@@ -147,8 +152,8 @@ cdef inline int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, in
 
 cdef inline int64_t balance_of(const Scaled* reserve, int64_t v, int64_t cash, int64_t qty,
                                int64_t cost, int64_t mark) noexcept nogil:
-    cdef int64_t value = mul64(qty, mul64(v, mark))
-    return sub64(sub64(add64(cash, value), cost), scaled_ceil(size_of(value), reserve))
+    cdef int64_t value = value_of(qty, v, mark)
+    return cash + value - cost - scaled_ceil(size_of(value), reserve)
 
 
 cdef inline Flat flat_of(Rate rate, int64_t lots) noexcept nogil:
@@ -184,6 +189,22 @@ cdef inline bint is_bad(const Span* span, int64_t cash, int64_t qty, int64_t cos
     return (is_outside(qty, -span.lots, span.lots) | is_outside(mark, 1, span.mark_ticks)
             | is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
             | is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1))
+
+
+cdef inline Py_ssize_t flag_rows(const Rates* r, const Flat* trigger, const Span* span, int64_t v,
+                                 const int64_t[:] cash, const int64_t[:] qty,
+                                 const int64_t[:] cost, const int64_t[:] mark, bint one_mark,
+                                 uint8_t[:] mask) noexcept nogil:
+    """Which rows are below maintenance, up to the first one out of range: its number, -1: none."""
+    cdef Py_ssize_t i
+    cdef int64_t at = mark[0] if one_mark else 0
+    for i in range(qty.shape[0]):
+        if not one_mark:
+            at = mark[i]
+        if is_bad(span, cash[i], qty[i], cost[i], at):
+            return i
+        mask[i] = is_below_quickly(r, trigger, v, cash[i], qty[i], cost[i], at)
+    return -1
 
 
 cdef int64_t whole(object value, str name, int64_t low, int64_t high) except? -1:
@@ -636,13 +657,15 @@ cdef class MarginTerms:
         cdef Flat margin = flat_margin_of(&self.rates, &span, last)
         with nogil:
             for i in range(n):
-                if (is_bad(&span, 0, qty[i], 0, mark[i])
-                        | is_outside(given[i], 0, self.max_leverage)):
-                    bad = i
-                    break
                 if given[i] != last:
+                    if is_outside(given[i], 0, span.leverage):
+                        bad = i
+                        break
                     last = given[i]
                     margin = flat_margin_of(&self.rates, &span, last)
+                if is_bad(&span, 0, qty[i], 0, mark[i]):
+                    bad = i
+                    break
                 margins[i] = initial_of(&self.rates, &margin, v, qty[i], mark[i], last)
         if bad >= 0:
             self._raise_row(bad, 0, qty[bad], 0, mark[bad], given[bad])
@@ -708,7 +731,7 @@ cdef class MarginTerms:
         cdef const int64_t[:] cash, qty, cost, mark
         cash, qty, cost, mark = _columns(cash_units=cash_units, qty_lots=qty_lots,
                                          cost_units=cost_units, mark_ticks=mark_ticks)
-        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
+        cdef Py_ssize_t bad = -1, n = cash.shape[0]
         result = _target(out, n, np.bool_)
         cdef uint8_t[:] mask = result.view(np.uint8)
         cdef Flat trigger = self.trigger
@@ -716,12 +739,11 @@ cdef class MarginTerms:
         cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
         cdef int64_t v = self.value_units
         with nogil:
-            for i in range(n):
-                if is_bad(&span, cash[i], qty[i], cost[i], mark[i]):
-                    bad = i
-                    break
-                mask[i] = is_below_quickly(&self.rates, &trigger, v, cash[i], qty[i], cost[i],
-                                           mark[i])
+            # One mark for all rows is the usual question; then its checks and a product are too.
+            if n and mark.strides[0] == 0:
+                bad = flag_rows(&self.rates, &trigger, &span, v, cash, qty, cost, mark, True, mask)
+            else:
+                bad = flag_rows(&self.rates, &trigger, &span, v, cash, qty, cost, mark, False, mask)
         if bad >= 0:
             self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
         return result
