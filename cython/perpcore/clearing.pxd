@@ -17,7 +17,7 @@ from perpcore.codes cimport (
     STP_TAKER,
 )
 from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
-from perpcore.margin cimport rate_ceil
+from perpcore.margin cimport rate_ceil, scaled_ceil
 from perpcore.memory cimport prefetch
 from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
 from perpcore.posting cimport (
@@ -126,8 +126,8 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
     cdef int64_t held = magnitude(leg.qty_lots)
     cdef int64_t free = e.pool.orders[slot].qty_lots - reserved_left(o)
     money.notional_units = fill_notional(m, lots, price_ticks)
-    money.fee_units = rate_ceil(
-        money.notional_units, m.terms.rates.taker if is_taker else m.terms.rates.maker)
+    money.fee_units = scaled_ceil(
+        money.notional_units, &m.terms.rates.taker if is_taker else &m.terms.rates.maker)
     money.kept_units = money.pnl_units = 0
     money.released_units = money.released_opening_units = money.free_lots = 0
     money.closing = closes(leg.qty_lots, side)
@@ -162,7 +162,7 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     if o.is_explicit:
         return money.slice_units
     asked = add64(rate_ceil(n, order_rate(e, slot)), money.fee_units)
-    asked = add64(asked, rate_ceil(n, m.terms.rates.fee_reserve))
+    asked = add64(asked, scaled_ceil(n, &m.terms.rates.fee_reserve))
     if worse > 0:
         asked = add64(asked, mul64(lots, mul64(worse, m.terms.v)))
     asked = add64(asked, o.extra_units)
@@ -385,7 +385,8 @@ cdef inline void clear_liquidation(Core* e, uint32_t i, int side, int64_t lots,
     move_position(e, i, signed_lots(side, lots), -released, -released_opening)
     post_cash(e, leg.unit, sub64(signed_lots(1 - side, 1) * n, released), R_REALIZED_PNL,
               leg.contract, 0)
-    fee = smaller(rate_ceil(n, m.terms.rates.taker), not_below_zero(e.units[leg.unit].cash_units))
+    fee = smaller(scaled_ceil(n, &m.terms.rates.taker),
+                  not_below_zero(e.units[leg.unit].cash_units))
     post_cash(e, leg.unit, -fee, R_TRADE_FEE, leg.contract, 0)
     credit_fees(e, fee)
     charge_liquidation_fee(e, i, n)
@@ -395,7 +396,7 @@ cdef inline void charge_liquidation_fee(Core* e, uint32_t i, int64_t notional_un
     """Up, but at most what cash there is; to the fund (Q5)."""
     cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
     cdef int64_t fee = smaller(
-        rate_ceil(notional_units, e.markets[contract].terms.rates.liquidation),
+        scaled_ceil(notional_units, &e.markets[contract].terms.rates.liquidation),
         not_below_zero(e.units[u].cash_units))
     post_cash(e, u, -fee, R_LIQUIDATION_FEE, contract, 0)
     post_fund(e, USD_LEDGER, fee, R_LIQUIDATION_FEE, contract)

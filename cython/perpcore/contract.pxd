@@ -6,8 +6,8 @@ from perpcore.int128 cimport (
     i128_mul, i128_mul_u, i128_to64,
 )
 from perpcore.margin cimport (
-    CommonRates, Line, Rate, bracket_line, bracket_of, bracket_threshold, common_rates,
-    liquidation_threshold, maintenance_num, rate_add, rate_max, rate_reduce,
+    CommonRates, Line, Rate, Scaled, bracket_line, bracket_of, bracket_threshold, common_rates,
+    liquidation_threshold, maintenance_num, rate_add, rate_max, rate_of, rate_reduce, rate_scaled,
 )
 from perpcore.memory cimport CHECK
 from perpcore.records cimport BRACKETS_MAX, Brackets, ContractTerms
@@ -55,10 +55,10 @@ cdef enum Breach:
     BRACKET_REACH = 17
 
 cdef struct Rates:
-    Rate taker
-    Rate maker
-    Rate liquidation
-    Rate fee_reserve             # taker + liquidation (C2)
+    Scaled taker
+    Scaled maker
+    Scaled liquidation
+    Scaled fee_reserve           # taker + liquidation (C2)
     Rate lot                     # unit margin rate a lot
     Rate flat                    # 1 / max leverage
     Rate flat_call               # flat + fee reserve
@@ -125,6 +125,10 @@ cdef inline int terms_ranges(const ContractTerms* t, int64_t v) noexcept nogil:
     return TERMS_OK
 
 
+cdef inline Scaled fee_rate(int64_t rate_e9) noexcept nogil:
+    return rate_scaled(rate_reduce(<uint64_t>rate_e9, <uint64_t>E9))
+
+
 cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
     cdef bint fits = True
     if not (rate_is_fraction(t.taker_fee_e9, E9) and rate_is_fraction(t.maker_fee_e9, E9)
@@ -136,23 +140,23 @@ cdef inline int terms_rates(const ContractTerms* t, Rates* r) noexcept nogil:
             and rate_is_fraction(t.unit_margin_rate_e15, E15)
             and ((1 <= t.maintenance_share_e4 < E4) != (t.brackets.count > 0))):
         return RATES
-    r.taker = rate_reduce(<uint64_t>t.taker_fee_e9, <uint64_t>E9)
-    r.maker = rate_reduce(<uint64_t>t.maker_fee_e9, <uint64_t>E9)
-    r.liquidation = rate_reduce(<uint64_t>t.liquidation_fee_e9, <uint64_t>E9)
-    r.fee_reserve = rate_reduce(<uint64_t>(t.taker_fee_e9 + t.liquidation_fee_e9), <uint64_t>E9)
+    if (t.maintenance_share_e4 * <int64_t>E9
+            + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4):
+        return MARGIN_OVER_ONE
+    r.taker = fee_rate(t.taker_fee_e9)
+    r.maker = fee_rate(t.maker_fee_e9)
+    r.liquidation = fee_rate(t.liquidation_fee_e9)
+    r.fee_reserve = fee_rate(t.taker_fee_e9 + t.liquidation_fee_e9)
     r.lot = rate_reduce(<uint64_t>t.unit_margin_rate_e15, <uint64_t>E15)
     r.flat = rate_reduce(1, <uint64_t>t.max_leverage)
     # Fits: the denominators are at most 10^9 and 1,000.
-    r.flat_call = rate_add(r.fee_reserve, r.flat, &fits)
+    r.flat_call = rate_add(rate_of(&r.fee_reserve), r.flat, &fits)
     # The size at which the margin rate reaches 1: its ceiling, so that below it the product is < 1.
     r.flat_lots = r.cap_lots = MAX_INVENTORY
     if r.lot.num > 0:
         r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
         # The last size whose product is not above the flat rate: its floor.
         r.flat_lots = floor_div(<int64_t>r.lot.den, <int64_t>r.lot.num * t.max_leverage)
-    if (t.maintenance_share_e4 * <int64_t>E9
-            + (t.taker_fee_e9 + t.liquidation_fee_e9) * E4 >= E9 * E4):
-        return MARGIN_OVER_ONE
     if i128_cmp(i128_mul_u(i128_mul(t.unit_margin_rate_e15, t.max_position_lots),
                            <uint64_t>t.maintenance_share_e4), i128_mul(E15, E4)) > 0:
         return SIZE_OVER_ONE
@@ -218,10 +222,10 @@ cdef inline int terms_denominators(const ContractTerms* t, Rates* r) noexcept no
     """Every rate of a trigger has one denominator with the others (U2)."""
     cdef bint fits = True
     r.common = common_rates(rate_reduce(<uint64_t>t.maintenance_share_e4, E4), t.max_leverage,
-                            r.fee_reserve, r.lot, &fits)
+                            rate_of(&r.fee_reserve), r.lot, &fits)
     # The margin call adds the fee reserve to a margin rate; that sum must have a denominator too.
     if fits:
-        rate_add(r.fee_reserve, Rate(1, r.lot.den), &fits)
+        rate_add(rate_of(&r.fee_reserve), Rate(1, r.lot.den), &fits)
     return TERMS_OK if fits else DENOMINATORS
 
 
@@ -316,6 +320,7 @@ cdef inline Rate call_rate(const Contract* c, int64_t lots, int64_t notional_uni
     cdef Rate a
     if leverage == 0 and lots <= c.rates.flat_lots and not c.rates.has_brackets:
         return c.rates.flat_call                     # of most positions: added once, in the terms
-    a = rate_add(c.rates.fee_reserve, margin_rate(c, lots, notional_units, leverage), &fits)
+    a = rate_add(rate_of(&c.rates.fee_reserve), margin_rate(c, lots, notional_units, leverage),
+                 &fits)
     CHECK(fits)
     return a

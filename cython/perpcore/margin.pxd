@@ -152,6 +152,10 @@ cdef inline Scaled rate_scaled(Rate rate) noexcept nogil:
     return s
 
 
+cdef inline Rate rate_of(const Scaled* rate) noexcept nogil:
+    return Rate(rate.num, rate.den)
+
+
 cdef inline uint64_t scaled_about(uint64_t amount_units, const Scaled* rate) noexcept nogil:
     """amount x rate, down, or one less: what the reciprocal lacks is below 1 in all."""
     return u64_mul_high(amount_units, rate.whole)
@@ -337,15 +341,15 @@ cdef inline int64_t funding_change(int64_t value_units, int64_t rate_e9) noexcep
 
 
 cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mark_ticks,
-                                  bint is_sell, int64_t v, Rate margin, Rate taker,
-                                  Rate fee_reserve) noexcept nogil:
+                                  bint is_sell, int64_t v, Rate margin, const Scaled* taker,
+                                  const Scaled* fee_reserve) noexcept nogil:
     """R(n) of C3 without the part for lots already held: every term up by itself."""
     if lots <= 0:
         return 0
     cdef int64_t b = price_marks if price_marks > mark_ticks else mark_ticks
     cdef int64_t n = mul64(lots, mul64(b, v))
     cdef int64_t worse = mark_ticks - price_marks if is_sell else price_marks - mark_ticks
-    cdef int64_t total = add64(rate_ceil(n, margin), rate_ceil(n, taker))
-    total = add64(total, rate_ceil(n, fee_reserve))
+    cdef int64_t total = add64(rate_ceil(n, margin), scaled_ceil(n, taker))
+    total = add64(total, scaled_ceil(n, fee_reserve))
     # Sides come at random: a product with 0 costs less than a branch.
     return add64(total, mul64(lots, mul64(worse if worse > 0 else 0, v)))

@@ -46,8 +46,8 @@ cdef struct Span:
     int64_t leverage
 
 cdef struct Rates:
-    Rate taker
-    Rate fee_reserve
+    Scaled taker
+    Scaled fee_reserve
     Rate lot                     # unit margin rate of one lot
     Rate flat                    # 1 / max leverage
     int64_t cap_lots             # from this size on the margin rate is 1
@@ -298,7 +298,6 @@ cdef class MarginTerms:
     cdef Rates rates
     cdef Flat maintenance
     cdef Flat trigger                    # maintenance and fee reserve
-    cdef Scaled reserve                  # fee reserve
     cdef int64_t max_lots                # notional stays below 2^60 at every mark
 
     def __init__(self, *, value_units, max_leverage, maintenance_share_e4=None,
@@ -334,15 +333,15 @@ cdef class MarginTerms:
             raise ValueError(
                 "maintenance share + taker fee + liquidation fee is 1 or more: no position could "
                 "stand at margin rate 1; lower one of them")
-        r.taker = rate_reduce(<uint64_t>self.taker_fee_e9, <uint64_t>E9)
-        r.fee_reserve = rate_reduce(<uint64_t>fee_e9, <uint64_t>E9)
+        r.taker = rate_scaled(rate_reduce(<uint64_t>self.taker_fee_e9, <uint64_t>E9))
+        r.fee_reserve = rate_scaled(rate_reduce(<uint64_t>fee_e9, <uint64_t>E9))
         r.lot = rate_reduce(<uint64_t>self.unit_margin_rate_e15, <uint64_t>E15)
         r.flat = rate_reduce(1, <uint64_t>self.max_leverage)
         # A ceiling, so that the product is below 1 for every smaller size.
         r.cap_lots = AMOUNT_MAX
         if r.lot.num:
             r.cap_lots = ceil_div(<int64_t>r.lot.den, <int64_t>r.lot.num)
-        r.common = common_rates(share, self.max_leverage, r.fee_reserve, r.lot, &fits)
+        r.common = common_rates(share, self.max_leverage, rate_of(&r.fee_reserve), r.lot, &fits)
         if not fits:
             raise ValueError(
                 "the rates have no common denominator up to 2^60; give them with fewer digits, or "
@@ -385,7 +384,6 @@ cdef class MarginTerms:
             lots = min(lots, floor_div(<int64_t>r.common.flat_num, <int64_t>r.common.lot_num))
         self.maintenance = flat_of(Rate(r.common.flat_num, r.common.den), lots)
         self.trigger = flat_of(Rate(r.common.flat_num + r.common.reserve_num, r.common.den), lots)
-        self.reserve = rate_scaled(r.fee_reserve)
         return 0
 
     @classmethod
@@ -515,11 +513,11 @@ cdef class MarginTerms:
 
     def fee_reserve(self, qty_lots, mark_ticks):
         """FR = ceil(N x (taker fee + liquidation fee)): up, a requirement (C2)."""
-        return amount_ceil(self._notional(qty_lots, mark_ticks), self.rates.fee_reserve)
+        return scaled_ceil(self._notional(qty_lots, mark_ticks), &self.rates.fee_reserve)
 
     def margin_balance(self, cash_units, qty_lots, cost_units, mark_ticks):
         """MB = cash + unrealized PnL - FR (C2, I4)."""
-        return balance_of(&self.reserve, self.value_units, self._cash(cash_units),
+        return balance_of(&self.rates.fee_reserve, self.value_units, self._cash(cash_units),
                           self._qty(qty_lots), self._cost(cost_units), self._mark(mark_ticks))
 
     def available_margin(self, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
@@ -567,7 +565,7 @@ cdef class MarginTerms:
         n = self._notional_of_rate(size, mark_ticks)
         return reserve_units(lots, price, self._mark(mark_ticks), side == SELL, self.value_units,
                              margin_rate_of(&self.rates, size, n, self._leverage(leverage)),
-                             self.rates.taker, self.rates.fee_reserve)
+                             &self.rates.taker, &self.rates.fee_reserve)
 
     def funding_payment(self, qty_lots, mark_ticks, rate_e9):
         """What the holder receives (+) or pays (-) for one interval (F1).
@@ -708,7 +706,7 @@ cdef class MarginTerms:
         cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
         result = _target(out, n, np.int64)
         cdef int64_t[:] balances = result
-        cdef Scaled reserve = self.reserve
+        cdef Scaled reserve = self.rates.fee_reserve
         # Copies: what is written could be a part of self, for all that the compiler knows.
         cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
         cdef int64_t v = self.value_units

@@ -23,8 +23,8 @@ from perpcore.undo cimport undo_save
 cdef inline int64_t reserve_of(const Contract* c, int64_t lots, int64_t price_marks, int64_t mark,
                                int side, Rate mr, int64_t extra) noexcept nogil:
     """R(n) of SPEC C3 for `lots` at a price and a mark (both in marks); side 0 buys, 1 sells."""
-    return add64(reserve_units(lots, price_marks, mark, side == 1, c.v, mr, c.rates.taker,
-                               c.rates.fee_reserve), extra)
+    return add64(reserve_units(lots, price_marks, mark, side == 1, c.v, mr, &c.rates.taker,
+                               &c.rates.fee_reserve), extra)
 
 
 cdef inline int64_t accepted_notional(const Market* m, const OrderCold* o) noexcept nogil:

@@ -11,7 +11,7 @@ from perpcore.checks cimport Audit, audit_state
 from perpcore.codes cimport BUY
 from perpcore.contract cimport margin_rate
 from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
-from perpcore.margin cimport bankruptcy_mark, rate_ceil
+from perpcore.margin cimport bankruptcy_mark, rate_ceil, scaled_ceil
 from perpcore.records cimport NONE
 from perpcore.reserves cimport limit_of, order_usdc, reserved_left
 from perpcore.standing cimport (
@@ -254,7 +254,7 @@ cdef inline PositionView view_position(Core* e, uint32_t u, uint32_t i) noexcept
     v.upnl_units = position_upnl(m, leg.qty_lots, leg.cost_units)
     v.im_units = rate_ceil(n, margin_rate(&m.terms, lots, n, leg.leverage))
     v.mm_units = maintenance_units(m, lots, n)
-    v.fr_units = rate_ceil(n, m.terms.rates.fee_reserve)
+    v.fr_units = scaled_ceil(n, &m.terms.rates.fee_reserve)
     v.liquidation_mark_ticks = liquidation_mark(e, u, i)
     # What its USDC gives when it is converted: below that the fund would have to pay (Q3).
     worst = bankruptcy_mark(sub64(paying_equity(e, u, NULL), v.upnl_units), leg.qty_lots,

@@ -13,7 +13,7 @@ from perpcore.int128 cimport (
 )
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below,
-    rate_ceil,
+    rate_ceil, rate_of, scaled_ceil,
 )
 from perpcore.memory cimport rarely
 from perpcore.policies cimport HAIRCUT_IN_VALUE, REMOVAL_FREE
@@ -268,7 +268,7 @@ cdef inline int compare_initial_of_several(Core* e, uint32_t u) noexcept nogil:
             continue
         m = &e.markets[leg.contract]
         n = notional(m, leg.qty_lots)
-        exact_add(&s, n, m.terms.rates.fee_reserve)
+        exact_add(&s, n, rate_of(&m.terms.rates.fee_reserve))
         exact_add(&s, n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage))
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
     return exact_cmp(&s, sub64(equity(e, u, NULL), required_haircut(e, usdc)))
@@ -301,7 +301,7 @@ cdef inline void leg_amounts(const Market* m, const Leg* leg, Amounts* a) noexce
     a.upnl_units = add64(a.upnl_units, position_upnl(m, leg.qty_lots, leg.cost_units))
     a.im_units = add64(a.im_units, rate_ceil(n, margin_rate(&m.terms, lots, n, leg.leverage)))
     a.mm_units = add64(a.mm_units, maintenance_units(m, lots, n))
-    a.fr_units = add64(a.fr_units, rate_ceil(n, m.terms.rates.fee_reserve))
+    a.fr_units = add64(a.fr_units, scaled_ceil(n, &m.terms.rates.fee_reserve))
 
 
 cdef inline Amounts amounts(Core* e, uint32_t u) noexcept nogil:
@@ -350,7 +350,7 @@ cdef inline int64_t free_units(Core* e, uint32_t u) noexcept nogil:
         free = add64(free, position_upnl(m, leg.qty_lots, leg.cost_units))
         free = sub64(free, rate_ceil(
             n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage)))
-        free = sub64(free, rate_ceil(n, m.terms.rates.fee_reserve))
+        free = sub64(free, scaled_ceil(n, &m.terms.rates.fee_reserve))
     return free
 
 

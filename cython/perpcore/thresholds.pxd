@@ -19,7 +19,7 @@ from perpcore.contract cimport (
 from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
     i128_mul_u, mul_div_floor, sub64
 from perpcore.margin cimport (
-    ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below,
+    ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below, rate_of,
 )
 from perpcore.memory cimport CHECK, prefetch
 from perpcore.pricemap cimport (
@@ -309,7 +309,7 @@ cdef inline int64_t slack_units(Core* e, uint32_t u, bint initial) noexcept nogi
         m = &e.markets[leg.contract]
         if leg.qty_lots:
             n = notional(m, leg.qty_lots)
-            exact_add(&s, n, m.terms.rates.fee_reserve)
+            exact_add(&s, n, rate_of(&m.terms.rates.fee_reserve))
             exact_add(&s, n, margin_rate(&m.terms, magnitude(leg.qty_lots), n, leg.leverage))
         i = leg.next_leg
     cdef int64_t usdc = e.accounts[e.units[u].account].usdc_units
