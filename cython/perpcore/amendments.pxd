@@ -14,12 +14,13 @@ from perpcore.orders cimport Answer, Draft, basic_code, check_and_enter
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
     account_timer_set, change_order_usdc, cut_link, find_client, order_account, order_close,
-    order_end, order_reserve, order_usdc, reserved_left,
+    order_end, order_expiry, order_extra, order_linked, order_reserve, order_usdc, release_extra,
+    reserved_left,
 )
 from perpcore.sort cimport Ranked, ranked_sort
 from perpcore.state cimport (
     ACCOUNT_TIMER, NO_CONTRACT, Core, Leg, LegOrders, Market, OrderCold, core_commit, core_mark,
-    core_rollback, edit_cold, event, group_of, is_block, touch, unit_event,
+    core_rollback, edit_cold, event, group_of, is_block, order_leg, touch, unit_event,
 )
 from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.triggers cimport amend_waiting
@@ -118,7 +119,7 @@ cdef inline int64_t reserve_kept(Core* e, uint32_t slot, int64_t lots) noexcept 
         return mul_div_ceil(o.reserve_units, left - lots, left)
     kept = sub64(order_reserve(e, slot, o.reserved_total - lots),
                  order_reserve(e, slot, o.reserved_used))
-    return smaller(o.reserve_units, add64(kept, o.extra_units))
+    return smaller(o.reserve_units, add64(kept, order_extra(e, slot)))
 
 
 cdef inline int64_t usdc_back(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
@@ -132,8 +133,8 @@ cdef inline int64_t usdc_back(Core* e, uint32_t slot, int64_t lots) noexcept nog
 cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
     """Fewer lots, the same place in the queue; reserved lots go first and their money returns."""
     cdef OrderCold* o = edit_cold(e, slot)
-    cdef Leg* leg = &e.legs[o.leg]
-    cdef LegOrders* g = group_of(e, o.leg)
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
+    cdef LegOrders* g = group_of(e, order_leg(e, slot))
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef int64_t reserved = smaller(lots, reserved_left(o))
     cdef int64_t back = 0, usdc = 0
@@ -150,8 +151,7 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
     o.reserve_units = sub64(o.reserve_units, back)
     o.reserved_total -= reserved
     if reserved_left(o) == 0:
-        g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
-        o.extra_units = 0
+        release_extra(e, slot, g)
     ev = unit_event(e, AMENDED, leg.unit, leg.contract)
     ev.order_id = e.pool.orders[slot].order_id
     ev.price_ticks = e.pool.orders[slot].price_side >> 1
@@ -167,7 +167,7 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
 cdef inline Draft draft_of(Core* e, uint32_t slot) noexcept nogil:
     """A live order as it would come anew; an explicit margin is not kept."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef Draft d
     memset(&d, 0, sizeof(Draft))
     d.order_id = e.pool.orders[slot].order_id
@@ -175,15 +175,15 @@ cdef inline Draft draft_of(Core* e, uint32_t slot) noexcept nogil:
     d.price_ticks = e.pool.orders[slot].price_side >> 1
     d.qty_lots = e.pool.orders[slot].qty_lots
     d.filled_lots = o.filled_lots
-    d.expiry_ns = o.expiry_ns
+    d.expiry_ns = order_expiry(e, slot)
     d.account = leg.account
     d.contract = leg.contract
     d.unit = leg.unit
-    d.leg = o.leg
+    d.leg = order_leg(e, slot)
     d.isolated = is_block(&e.units[leg.unit])
     d.leverage = leg.leverage
-    if o.linked != NONE:
-        d.linked_id = e.pool.orders[o.linked].order_id
+    if order_linked(e, slot) != NONE:
+        d.linked_id = e.pool.orders[order_linked(e, slot)].order_id
     d.side = e.pool.orders[slot].price_side & 1
     d.order_type = LIMIT
     d.time_in_force = o.time_in_force
@@ -237,8 +237,8 @@ cdef inline int amend(Core* e, const Command* c, Answer* a) noexcept nogil:
         a.qty_lots = e.cold[slot].filled_lots + 1
         return INVALID_ORDER_QTY
     if (c.price_ticks == 0 or c.price_ticks == price_ticks) and lots < left:
-        if c.qty_lots < e.markets[e.legs[e.cold[slot].leg].contract].terms.terms.min_order_lots:
-            a.qty_lots = e.markets[e.legs[e.cold[slot].leg].contract].terms.terms.min_order_lots
+        if c.qty_lots < e.markets[e.legs[order_leg(e, slot)].contract].terms.terms.min_order_lots:
+            a.qty_lots = e.markets[e.legs[order_leg(e, slot)].contract].terms.terms.min_order_lots
             return BELOW_MIN_ORDER_SIZE
         take_lots_off(e, slot, left - lots)
         return OK

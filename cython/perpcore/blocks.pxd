@@ -14,7 +14,9 @@ from perpcore.margin cimport rate_ceil
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, mark_code
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport change_order_usdc, order_reserve, order_usdc, reserved_left
+from perpcore.reserves cimport (
+    change_order_usdc, order_extra, order_reserve, order_usdc, reserved_left,
+)
 from perpcore.standing cimport (
     Amounts, amounts, convertible, free_money, magnitude, most_usdc_out, notional, removable,
     removable_usdc, transferable,
@@ -22,7 +24,7 @@ from perpcore.standing cimport (
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, core_commit, core_mark,
     core_rollback, edit_account, edit_cold, edit_group, edit_leg, edit_unit, has_room, is_in_kind,
-    leg_of, leg_release, leg_take, main_of, touch, unit_event, unit_release,
+    leg_of, leg_release, leg_take, main_of, order_leg, touch, unit_event, unit_release,
 )
 from perpcore.thresholds cimport unfile_leg
 from perpcore.transfers cimport (
@@ -78,7 +80,7 @@ cdef inline int64_t reserve_at(Core* e, uint32_t slot, int64_t leverage) noexcep
     # The reserve reads the order's leverage: it is lent the new one for the length of a formula.
     o.leverage = <uint16_t>leverage
     need = add64(sub64(order_reserve(e, slot, o.reserved_total),
-                       order_reserve(e, slot, o.reserved_used)), o.extra_units)
+                       order_reserve(e, slot, o.reserved_used)), order_extra(e, slot))
     o.leverage = before
     return need
 
@@ -112,7 +114,7 @@ cdef inline void raise_reserve(Core* e, uint32_t slot, int64_t units,
                                int64_t leverage) noexcept nogil:
     """The order holds so much more, at its new leverage; a dormant one has neither."""
     cdef OrderCold* o = edit_cold(e, slot)
-    cdef LegOrders* g = edit_group(e, e.legs[o.leg].orders)
+    cdef LegOrders* g = edit_group(e, e.legs[order_leg(e, slot)].orders)
     cdef int side = e.pool.orders[slot].price_side & 1
     if o.is_dormant:
         return

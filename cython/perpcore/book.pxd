@@ -44,7 +44,7 @@ cdef struct PoolState:
 cdef struct OrderPool:
     PoolState state
     BookOrder* orders            # the start of the arena
-    uint32_t* heads              # by hash of the id: a link, 4 to 8 a slot
+    uint32_t* heads              # by hash of the id: a link, 2.5 to 5 a slot
     uint32_t* chain              # by slot: the link to the next order with the same hash, if any
     uint64_t arena_bytes
     int id_shift                 # 64 - log2(lines of 16 heads)
@@ -75,7 +75,7 @@ cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
     if capacity == 0 or capacity >= (<uint32_t>1 << 31):
         return -1
     # Heads are many, so that nearly every chain is one order long and branches are foreseen.
-    while (<uint64_t>16 << line_bits) < 4 * <uint64_t>capacity:
+    while (<uint64_t>32 << line_bits) < 5 * <uint64_t>capacity:
         line_bits += 1
     pool.capacity = capacity
     pool.id_shift = 64 - line_bits

@@ -9,11 +9,13 @@ from perpcore.codes cimport LIQUIDATING, MARKET_HALTED, OPEN, PENDING
 from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
 from perpcore.pricemap cimport PriceMap, pricemap_has
 from perpcore.records cimport NONE
-from perpcore.reserves cimport book_of, find_client, free_left, reserved_left
+from perpcore.reserves cimport (
+    book_of, find_client, free_left, order_extra, order_linked, reserved_left,
+)
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Core, Leg, LegOrders, Market,
-    OrderCold, Unit, has_reserved_orders, is_block, is_in_kind,
+    OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
 )
 from perpcore.thresholds cimport (
     Bucket, bucket_of, map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark,
@@ -100,8 +102,9 @@ cdef inline bint is_zero(i128 value) noexcept nogil:
 
 cdef inline bint link_holds(Core* e, uint32_t slot) noexcept nogil:
     """A link goes both ways and stays within a unit and a contract."""
-    cdef uint32_t other = e.cold[slot].linked
-    return other == NONE or (e.cold[other].linked == slot and e.cold[other].leg == e.cold[slot].leg)
+    cdef uint32_t other = order_linked(e, slot)
+    return other == NONE or (order_linked(e, other) == slot
+                             and order_leg(e, other) == order_leg(e, slot))
 
 
 cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
@@ -118,14 +121,14 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
     slot = e.groups[g].first_order
     while slot != NONE:
         side = e.pool.orders[slot].price_side & 1
-        if e.cold[slot].leg != i or e.cold[slot].prev_order != before \
+        if order_leg(e, slot) != i or e.cold[slot].prev_order != before \
                 or e.pool.orders[slot].order_id <= last_id or not e.cold[slot].in_book:
             return ORDER_LINKS
         if e.cold[slot].client_order_id and find_client(
                 e, e.legs[i].account, e.cold[slot].client_order_id) != slot:
             return ORDER_LINKS
         sums.reserve_units[side] += e.cold[slot].reserve_units
-        sums.extra_units[side] += e.cold[slot].extra_units
+        sums.extra_units[side] += order_extra(e, slot)
         sums.reserved_lots[side] += reserved_left(&e.cold[slot])
         sums.free_lots[side] += free_left(e, slot)
         if not link_holds(e, slot):
@@ -268,7 +271,7 @@ cdef inline int book_fault(Core* e, uint32_t contract, Book* book, uint32_t* ord
             slot = book_head(book, side, price)
             while slot != NONE:
                 if (not e.cold[slot].in_book or book_of(e, slot) != book
-                        or e.legs[e.cold[slot].leg].contract != contract
+                        or e.legs[order_leg(e, slot)].contract != contract
                         or e.pool.orders[slot].price_side != (<uint32_t>(price << 1) | side)):
                     return ORDER_LINKS
                 lots += e.pool.orders[slot].qty_lots

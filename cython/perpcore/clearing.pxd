@@ -27,16 +27,16 @@ from perpcore.posting cimport (
 from perpcore.posting cimport USD_LEDGER
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
-    change_order_usdc, order_end, order_filled, order_out_of_book, order_rate, order_slice,
-    reserved_left, spend_lots, usdc_slice,
+    change_order_usdc, order_end, order_extra, order_filled, order_linked, order_out_of_book,
+    order_rate, order_slice, reserved_left, spend_lots, usdc_slice,
 )
 from perpcore.standing cimport (
     Probe, convertible, magnitude, meets_maintenance, paying_equity, releasable,
 )
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
-    edit_order, edit_unit, event, is_block, prefetch_order, prefetch_owner, touch, unit_event,
-    watch,
+    edit_order, edit_unit, event, is_block, order_leg, prefetch_order, prefetch_owner, touch,
+    unit_event, watch,
 )
 from perpcore.thresholds cimport serves_after
 from perpcore.transfers cimport (
@@ -110,7 +110,7 @@ cdef inline int64_t order_possible_lots(Core* e, uint32_t slot) noexcept nogil:
     """Lots an order may fill at its turn: a fill never crosses zero, only reserved lots open."""
     cdef BookOrder* b = &e.pool.orders[slot]
     cdef OrderCold* o = &e.cold[slot]
-    cdef int64_t held = e.legs[o.leg].qty_lots
+    cdef int64_t held = e.legs[order_leg(e, slot)].qty_lots
     if closes(held, b.price_side & 1):
         return smaller(b.qty_lots, magnitude(held))
     return smaller(b.qty_lots, reserved_left(o))
@@ -120,7 +120,7 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
                             bint is_taker, Money* money) noexcept nogil:
     """What filling `lots` of an order at a price means for its unit (I3, I10, U4)."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef Market* m = &e.markets[leg.contract]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef int64_t held = magnitude(leg.qty_lots)
@@ -153,7 +153,7 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
                             const Money* money) noexcept nogil:
     """What an opening fill keeps of its slice: C3's formula at fill price and mark (I3)."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef int64_t mark = m.live.mark_ticks, price = price_ticks * m.terms.k
     cdef int64_t n = mul64(lots, mul64(price if price > mark else mark, m.terms.v))
@@ -165,7 +165,7 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     asked = add64(asked, scaled_ceil(n, &m.terms.rates.fee_reserve))
     if worse > 0:
         asked = add64(asked, mul64(lots, mul64(worse, m.terms.v)))
-    asked = add64(asked, o.extra_units)
+    asked = add64(asked, order_extra(e, slot))
     if money.usdc_units:                             # it stays, for what it gives
         asked = not_below_zero(sub64(asked, convertible(e, money.usdc_units)))
     return smaller(money.slice_units, asked)
@@ -173,7 +173,7 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
 
 cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, Money* money) noexcept nogil:
     """O7: 304 if an opening fill would leave MB < MM, 310 if a closing one equity < 0; else 0."""
-    cdef uint32_t i = e.cold[slot].leg
+    cdef uint32_t i = order_leg(e, slot)
     cdef Leg* leg = &e.legs[i]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Probe probe
@@ -209,7 +209,7 @@ cdef inline void fill_event(Core* e, Event* ev, uint8_t flags, int side, int64_t
 cdef inline void use_lots(Core* e, uint32_t slot, int64_t lots, const Money* money) noexcept nogil:
     """Take filled lots off an order, in the book and in its leg's totals."""
     cdef OrderCold* o = edit_cold(e, slot)
-    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     if lots == e.pool.orders[slot].qty_lots:
         order_out_of_book(e, slot)
         edit_order(e, slot).qty_lots = 0
@@ -226,7 +226,7 @@ cdef inline void use_lots(Core* e, uint32_t slot, int64_t lots, const Money* mon
 cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
                              const Money* money, bint is_taker) noexcept nogil:
     """One side of a voluntary fill: event, position, money."""
-    cdef Leg* leg = &e.legs[e.cold[slot].leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Event* ev = unit_event(e, FILL, leg.unit, leg.contract)
     ev.order_id = e.pool.orders[slot].order_id
@@ -244,7 +244,7 @@ cdef inline void clear_order(Core* e, uint32_t slot, int64_t lots, int64_t price
 
 cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
                                const Money* money) noexcept nogil:
-    cdef uint32_t i = e.cold[slot].leg
+    cdef uint32_t i = order_leg(e, slot)
     cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
     cdef uint64_t order_id = e.pool.orders[slot].order_id
     cdef int side = e.pool.orders[slot].price_side & 1
@@ -269,7 +269,7 @@ cdef inline void clear_opening(Core* e, uint32_t slot, int64_t lots,
 cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money* money,
                                bint is_taker) noexcept nogil:
     """Lots without a reserve are used first, then reserved ones, whose slice returns (C3, I10)."""
-    cdef uint32_t i = e.cold[slot].leg
+    cdef uint32_t i = order_leg(e, slot)
     cdef uint32_t u = e.legs[i].unit, contract = e.legs[i].contract
     cdef uint64_t order_id = e.pool.orders[slot].order_id
     cdef int side = e.pool.orders[slot].price_side & 1
@@ -327,7 +327,7 @@ cdef inline void position_ended(Core* e, uint32_t i, uint32_t in_hand,
         elif reserved_left(&e.cold[slot]):
             keep_reserved_lots(e, slot)
         else:
-            was_linked = e.cold[slot].linked != NONE
+            was_linked = order_linked(e, slot) != NONE
             order_end(e, slot, DONE_REDUCE_ONLY)
             if was_linked:                           # the next may have ended with it
                 after = first_after(e, g, e.pool.orders[slot].order_id)
@@ -353,7 +353,7 @@ cdef inline bint orders_live(Core* e, uint32_t i, uint32_t in_hand, bint is_take
 cdef inline void keep_reserved_lots(Core* e, uint32_t slot) noexcept nogil:
     """Cut a resting order down to its reserved lots; it keeps its place."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef int64_t free = e.pool.orders[slot].qty_lots - reserved_left(o)
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Event* ev
@@ -466,7 +466,7 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
     cdef Money maker_money, taker_money
     cdef int code
     ahead_of_maker(e, maker)
-    if e.legs[e.cold[maker].leg].account == t.account:
+    if e.legs[order_leg(e, maker)].account == t.account:
         if t.stp == STP_TAKER:
             return SELF_TRADE_PREVENTED
         order_end(e, maker, DONE_SELF_TRADE)
@@ -502,7 +502,7 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
 
 cdef inline bint exhausted(Core* e, uint32_t slot) noexcept nogil:
     """The position is gone and what is left of the order could only reduce."""
-    return (e.pool.orders[slot].qty_lots > 0 and e.legs[e.cold[slot].leg].qty_lots == 0
+    return (e.pool.orders[slot].qty_lots > 0 and e.legs[order_leg(e, slot)].qty_lots == 0
             and reserved_left(&e.cold[slot]) == 0)
 
 

@@ -10,9 +10,10 @@ from perpcore.book cimport Book, BookOrder, book_best, book_head, book_next_leve
 from perpcore.int128 cimport i128
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE
+from perpcore.reserves cimport order_expiry, order_extra, order_linked
 from perpcore.state cimport (
     IN_MARGIN_CALL, REFERENCES, Account, Core, Dormant, Leg, Live, Market, OrderCold, Unit,
-    is_block, is_in_kind,
+    is_block, is_in_kind, order_leg,
 )
 
 cdef struct Digest:
@@ -62,19 +63,19 @@ cdef inline void mix_order(Core* e, Digest* d, uint32_t slot) noexcept nogil:
         dormant = &e.dormant[slot]
         mix(d, (<uint64_t>dormant.price_ticks << 32) | (<uint64_t>dormant.side << 16)
             | (<uint64_t>dormant.order_type << 8) | dormant.reference)
-    if o.linked != NONE:
-        mix(d, e.pool.orders[o.linked].order_id)
-    mix(d, e.legs[o.leg].account)
-    mix(d, e.units[e.legs[o.leg].unit].isolation_id)
+    if order_linked(e, slot) != NONE:
+        mix(d, e.pool.orders[order_linked(e, slot)].order_id)
+    mix(d, e.legs[order_leg(e, slot)].account)
+    mix(d, e.units[e.legs[order_leg(e, slot)].unit].isolation_id)
     mix(d, <uint64_t>o.reserve_units)
     if is_in_kind(e):
         mix(d, <uint64_t>e.order_usdc[slot])
-    mix(d, <uint64_t>o.extra_units)
+    mix(d, <uint64_t>order_extra(e, slot))
     mix(d, <uint64_t>o.reserved_total)
     mix(d, <uint64_t>o.reserved_used)
     mix(d, <uint64_t>o.size_lots)
     mix(d, <uint64_t>o.filled_lots)
-    mix(d, <uint64_t>o.expiry_ns)
+    mix(d, <uint64_t>order_expiry(e, slot))
     mix(d, o.client_order_id)
     mix(d, (<uint64_t>o.accept_mark_ticks << 32) | o.leverage)
     mix(d, (<uint64_t>o.exec_flags << 24) | (<uint64_t>o.time_in_force << 16)

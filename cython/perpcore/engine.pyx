@@ -27,6 +27,7 @@ from perpcore.snapshot cimport (
     rank_in_queue, view_audit, view_contract, view_order, view_position, view_unit, view_venue,
 )
 from perpcore.standing cimport counted_usdc, half_haircut_of, magnitude
+from perpcore.reserves cimport order_extra
 from perpcore.state cimport (
     IN_MARGIN_CALL, Core, Leg, Market, Unit, block_by_id, is_in_kind, leg_of,
 )

@@ -35,8 +35,8 @@ from perpcore.memory cimport CHECK, rarely
 from perpcore.policies cimport FLIP_ALLOWED, FLIP_REJECTED
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (
-    book_of, change_order_usdc, client_place, extra_needed, find_client, link_order, open_block,
-    order_end, order_forget, reserve_of, set_client, timer_add,
+    book_of, change_order_usdc, client_place, edit_rare, extra_needed, find_client, link_order,
+    open_block, order_end, order_forget, order_linked, reserve_of, set_client, timer_add,
 )
 from perpcore.standing cimport (
     Amounts, amounts, compare_initial, free_money, free_units, magnitude,
@@ -44,7 +44,7 @@ from perpcore.standing cimport (
 from perpcore.state cimport (
     Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, block_by_id, block_on, core_commit,
     core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order, free_lots,
-    has_room, leg_of, leg_take, main_of, reserved_lots, touch_orders, unit_event,
+    has_room, leg_of, leg_take, main_of, order_leg, reserved_lots, touch_orders, unit_event,
 )
 from perpcore.transfers cimport cut_usdc, fund_orders, fund_usdc
 
@@ -291,7 +291,8 @@ cdef inline int link_code(Core* e, const Draft* d) noexcept nogil:
     if d.linked_id == 0:
         return OK
     other = pool_find(&e.pool, d.linked_id)
-    if other == NONE or d.leg == NONE or e.cold[other].leg != d.leg or e.cold[other].linked != NONE:
+    if (other == NONE or d.leg == NONE or order_leg(e, other) != d.leg
+            or order_linked(e, other) != NONE):
         return INVALID_ORDER_ID
     return OK
 
@@ -534,23 +535,23 @@ cdef inline uint32_t record_order(Core* e, const Draft* d) noexcept nogil:
     e.pool.orders[slot].price_side = <uint32_t>(d.price_ticks << 1) | d.side
     e.pool.orders[slot].owner = d.leg
     o.reserve_units = d.amount_units
-    o.extra_units = d.extra_units
     o.reserved_total = d.raising_lots
     o.reserved_used = 0
     o.size_lots = d.size_lots
     o.filled_lots = d.filled_lots
-    o.expiry_ns = d.expiry_ns
     o.client_order_id = d.client_order_id
     o.accept_mark_ticks = <uint32_t>e.markets[d.contract].live.mark_ticks
     o.next_order = o.prev_order = NONE
-    o.timer = o.linked = NONE
     o.leverage = <uint16_t>d.leverage
     o.exec_flags = d.exec_flags
     o.time_in_force = d.time_in_force
     o.stp = d.stp
     o.is_explicit = d.explicit_units != 0
-    o.in_book = o.is_dormant = False
-    o.leg = d.leg
+    o.in_book = o.is_dormant = o.has_rare = False
+    if d.extra_units:
+        edit_rare(e, slot).extra_units = d.extra_units
+    if d.expiry_ns:
+        edit_rare(e, slot).expiry_ns = d.expiry_ns
     if d.client_order_id:
         set_client(e, client_place(e, d.account, d.client_order_id), slot + 1)
     if d.trigger_ticks:
@@ -611,8 +612,8 @@ cdef inline void tie(Core* e, const Draft* d) noexcept nogil:
     elif own != NONE and other == NONE:
         order_end(e, own, DONE_LINKED)
     elif own != NONE:
-        edit_cold(e, own).linked = other
-        edit_cold(e, other).linked = own
+        edit_rare(e, own).linked = other
+        edit_rare(e, other).linked = own
 
 
 cdef inline uint8_t reason_of(int stop) noexcept nogil:

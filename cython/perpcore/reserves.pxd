@@ -6,15 +6,16 @@ from perpcore.codes cimport BLOCK_ORDER_USDC, CANCELLED, DONE_LINKED, LIQUIDATIN
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
     add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
+    u64_mul_high,
 )
 from perpcore.margin cimport Rate, reserve_units
 from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
-    ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegOrders, Market, OrderCold, Timer, Unit,
-    edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block, is_in_kind,
-    leg_take, touch_orders, unit_event, unit_take,
+    ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegOrders, Market, OrderCold, OrderRare,
+    Timer, Unit, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block,
+    is_in_kind, leg_take, order_leg, touch_orders, unit_event, unit_take,
 )
 from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.undo cimport undo_save
@@ -35,14 +36,14 @@ cdef inline int64_t accepted_notional(const Market* m, const OrderCold* o) noexc
 cdef inline Rate order_rate(Core* e, uint32_t slot) noexcept nogil:
     """MR' as the order took it at acceptance."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     return margin_rate(&m.terms, o.size_lots, accepted_notional(m, o), o.leverage)
 
 
 cdef inline int64_t order_reserve(Core* e, uint32_t slot, int64_t lots) noexcept nogil:
     """R(lots) of an accepted order, at its own price, mark, size and leverage; E not included."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef Market* m = &e.markets[e.legs[o.leg].contract]
+    cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     cdef uint32_t price_side = e.pool.orders[slot].price_side
     return reserve_of(&m.terms, lots, <int64_t>(price_side >> 1) * m.terms.k,
                       o.accept_mark_ticks, price_side & 1, order_rate(e, slot), 0)
@@ -64,7 +65,7 @@ cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept n
         return mul_div_ceil(o.reserve_units, lots, left)
     part = sub64(order_reserve(e, slot, o.reserved_used + lots),
                  order_reserve(e, slot, o.reserved_used))
-    part = add64(part, o.extra_units)                # E goes with the first slice
+    part = add64(part, order_extra(e, slot))        # E goes with the first slice
     return part if part < o.reserve_units else o.reserve_units
 
 
@@ -127,6 +128,34 @@ cdef inline int compare_products(uint64_t a, uint64_t b, uint64_t c,
     return i128_cmp(i128_mul_u(i128_from(<int64_t>a), b), i128_mul_u(i128_from(<int64_t>c), d))
 
 
+# ---- the rare part of an order's record
+
+cdef inline OrderRare* edit_rare(Core* e, uint32_t slot) noexcept nogil:
+    """The rare part of an order's record; empty, if it had none."""
+    cdef OrderRare* rare = &e.rare[slot]
+    undo_save(&e.undo, rare, sizeof(OrderRare))
+    if not e.cold[slot].has_rare:
+        edit_cold(e, slot).has_rare = True
+        rare[0] = OrderRare(0, 0, NONE, NONE)
+    return rare
+
+
+cdef inline int64_t order_extra(const Core* e, uint32_t slot) noexcept nogil:
+    return e.rare[slot].extra_units if e.cold[slot].has_rare else 0
+
+
+cdef inline int64_t order_expiry(const Core* e, uint32_t slot) noexcept nogil:
+    return e.rare[slot].expiry_ns if e.cold[slot].has_rare else 0
+
+
+cdef inline uint32_t order_timer(const Core* e, uint32_t slot) noexcept nogil:
+    return e.rare[slot].timer if e.cold[slot].has_rare else <uint32_t>NONE
+
+
+cdef inline uint32_t order_linked(const Core* e, uint32_t slot) noexcept nogil:
+    return e.rare[slot].linked if e.cold[slot].has_rare else <uint32_t>NONE
+
+
 # ---- the index of client order ids
 
 cdef inline uint64_t client_home(Core* e, uint32_t account, uint64_t client) noexcept nogil:
@@ -134,11 +163,21 @@ cdef inline uint64_t client_home(Core* e, uint32_t account, uint64_t client) noe
     x ^= x >> 31
     x *= <uint64_t>0xBF58476D1CE4E5B9
     x ^= x >> 29
-    return x & e.client_mask
+    # A part of the table as large as the part of the hash: no power of two is needed.
+    return u64_mul_high(x, e.client_count)
+
+
+cdef inline uint64_t client_next(const Core* e, uint64_t at) noexcept nogil:
+    return 0 if at + 1 == e.client_count else at + 1
+
+
+cdef inline uint64_t client_distance(const Core* e, uint64_t before, uint64_t after) noexcept nogil:
+    """How far behind a place another one is; the first follows the last."""
+    return after - before if after >= before else after + e.client_count - before
 
 
 cdef inline uint32_t order_account(Core* e, uint32_t slot) noexcept nogil:
-    return e.legs[e.pool.orders[slot].owner].account
+    return e.legs[order_leg(e, slot)].account
 
 
 cdef inline uint64_t client_place(Core* e, uint32_t account, uint64_t client) noexcept nogil:
@@ -149,7 +188,7 @@ cdef inline uint64_t client_place(Core* e, uint32_t account, uint64_t client) no
         slot = e.client_index[at] - 1
         if e.cold[slot].client_order_id == client and order_account(e, slot) == account:
             break
-        at = (at + 1) & e.client_mask
+        at = client_next(e, at)
     return at
 
 
@@ -173,12 +212,12 @@ cdef inline void drop_client(Core* e, uint32_t account, uint64_t client) noexcep
     cdef uint32_t slot
     at = hole
     while True:
-        at = (at + 1) & e.client_mask
+        at = client_next(e, at)
         if e.client_index[at] == 0:
             break
         slot = e.client_index[at] - 1
         home = client_home(e, order_account(e, slot), e.cold[slot].client_order_id)
-        if ((at - home) & e.client_mask) >= ((at - hole) & e.client_mask):
+        if client_distance(e, home, at) >= client_distance(e, hole, at):
             set_client(e, hole, e.client_index[at])
             hole = at
     set_client(e, hole, 0)
@@ -198,7 +237,7 @@ cdef inline void timer_put(Core* e, uint32_t at, Timer t) noexcept nogil:
     if t.slot & ACCOUNT_TIMER:
         edit_account(e, t.slot ^ ACCOUNT_TIMER).timer = at
     else:
-        edit_cold(e, t.slot).timer = at
+        edit_rare(e, t.slot).timer = at
 
 
 cdef inline void timer_up(Core* e, uint32_t at) noexcept nogil:
@@ -248,13 +287,13 @@ cdef inline void timer_leave(Core* e, uint32_t at) noexcept nogil:
 
 
 cdef inline void timer_add(Core* e, uint32_t slot) noexcept nogil:
-    timer_enter(e, Timer(e.cold[slot].expiry_ns, e.pool.orders[slot].order_id, slot))
+    timer_enter(e, Timer(order_expiry(e, slot), e.pool.orders[slot].order_id, slot))
 
 
 cdef inline void timer_drop(Core* e, uint32_t slot) noexcept nogil:
-    cdef uint32_t at = e.cold[slot].timer
+    cdef uint32_t at = order_timer(e, slot)
     if at != NONE:
-        edit_cold(e, slot).timer = NONE
+        edit_rare(e, slot).timer = NONE
         timer_leave(e, at)
 
 
@@ -301,7 +340,7 @@ cdef inline int64_t free_left(Core* e, uint32_t slot) noexcept nogil:
 
 cdef inline Book* book_of(Core* e, uint32_t slot) noexcept nogil:
     """Where the order is filed: its contract's book, or the triggers of its reference."""
-    cdef Market* m = &e.markets[e.legs[e.cold[slot].leg].contract]
+    cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     return &m.triggers[e.dormant[slot].reference] if e.cold[slot].is_dormant else &m.book
 
 
@@ -314,11 +353,11 @@ cdef inline int64_t limit_of(Core* e, uint32_t slot) noexcept nogil:
 
 cdef inline uint32_t cut_link(Core* e, uint32_t slot) noexcept nogil:
     """Part two linked orders; returns the other one, NONE when there is none that lives."""
-    cdef uint32_t other = e.cold[slot].linked
+    cdef uint32_t other = order_linked(e, slot)
     if other == NONE:
         return NONE
-    edit_cold(e, slot).linked = NONE
-    edit_cold(e, other).linked = NONE
+    edit_rare(e, slot).linked = NONE
+    edit_rare(e, other).linked = NONE
     # One that is filled and still in hand has ended already.
     return other if e.pool.orders[other].qty_lots else <uint32_t>NONE
 
@@ -334,7 +373,6 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
         while before != NONE and e.pool.orders[before].order_id > e.pool.orders[slot].order_id:
             after = before
             before = e.cold[before].prev_order
-    o.leg = leg
     o.next_order = after
     o.prev_order = before
     if before != NONE:
@@ -347,7 +385,7 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
         g.last_order = slot
     g.count += 1
     g.reserve_units[side] = add64(g.reserve_units[side], o.reserve_units)
-    g.extra_units[side] = add64(g.extra_units[side], o.extra_units)
+    g.extra_units[side] = add64(g.extra_units[side], order_extra(e, slot))
     g.reserved_lots[side] += reserved_left(o)
     g.free_lots[side] += free_left(e, slot)
 
@@ -355,7 +393,7 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
 cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
     """Take the order, its lots and its money out of its leg's totals."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef LegOrders* g = group_of(e, o.leg)
+    cdef LegOrders* g = group_of(e, order_leg(e, slot))
     cdef int side = e.pool.orders[slot].price_side & 1
     if o.prev_order != NONE:
         edit_cold(e, o.prev_order).next_order = o.next_order
@@ -367,17 +405,26 @@ cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
         g.last_order = o.prev_order
     g.count -= 1
     g.reserve_units[side] = sub64(g.reserve_units[side], o.reserve_units)
-    g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
+    g.extra_units[side] = sub64(g.extra_units[side], order_extra(e, slot))
     g.reserved_lots[side] -= reserved_left(o)
     g.free_lots[side] -= free_left(e, slot)
-    group_drop_if_empty(e, o.leg)
+    group_drop_if_empty(e, order_leg(e, slot))
+
+
+cdef inline void release_extra(Core* e, uint32_t slot, LegOrders* g) noexcept nogil:
+    """The order holds no E any more; `g`: the totals of its leg."""
+    cdef int64_t extra = order_extra(e, slot)
+    cdef int side = e.pool.orders[slot].price_side & 1
+    if extra:
+        g.extra_units[side] = sub64(g.extra_units[side], extra)
+        edit_rare(e, slot).extra_units = 0
 
 
 cdef inline void spend_lots(Core* e, uint32_t slot, int64_t free, int64_t reserved,
                             int64_t slice_units) noexcept nogil:
     """`free` and `reserved` lots of the order, and the money of the latter, are used up."""
     cdef OrderCold* o = edit_cold(e, slot)
-    cdef LegOrders* g = group_of(e, o.leg)
+    cdef LegOrders* g = group_of(e, order_leg(e, slot))
     cdef int side = e.pool.orders[slot].price_side & 1
     g.free_lots[side] -= free
     g.reserved_lots[side] -= reserved
@@ -385,13 +432,12 @@ cdef inline void spend_lots(Core* e, uint32_t slot, int64_t free, int64_t reserv
     o.reserve_units = sub64(o.reserve_units, slice_units)
     o.reserved_used += reserved
     if reserved:
-        g.extra_units[side] = sub64(g.extra_units[side], o.extra_units)
-        o.extra_units = 0
+        release_extra(e, slot, g)
 
 
 cdef inline void order_forget(Core* e, uint32_t slot) noexcept nogil:
     """Free the order's record; it is out of the book and holds no money."""
-    cdef uint32_t account = order_account(e, slot), u = e.legs[e.cold[slot].leg].unit
+    cdef uint32_t account = order_account(e, slot), u = e.legs[order_leg(e, slot)].unit
     timer_drop(e, slot)
     drop_client(e, account, e.cold[slot].client_order_id)
     unlink_order(e, slot)
@@ -416,7 +462,7 @@ cdef inline bint forfeits(Core* e, uint32_t u) noexcept nogil:
 cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
     """Take the order away and give its reserve back; without an event of its own."""
     cdef OrderCold* o = &e.cold[slot]
-    cdef uint32_t leg = o.leg, u = e.legs[leg].unit
+    cdef uint32_t leg = order_leg(e, slot), u = e.legs[leg].unit
     cdef uint64_t order_id = e.pool.orders[slot].order_id
     cdef int64_t money = o.reserve_units, usdc = order_usdc(e, slot)
     cdef uint32_t contract = e.legs[leg].contract
@@ -432,9 +478,9 @@ cdef inline void order_close(Core* e, uint32_t slot) noexcept nogil:
 
 cdef inline void end_one(Core* e, uint32_t slot, uint8_t reason) noexcept nogil:
     """Cancel an order that has no link: event, then its money."""
-    cdef OrderCold* o = &e.cold[slot]
     cdef BookOrder* b = &e.pool.orders[slot]
-    cdef Event* ev = unit_event(e, CANCELLED, e.legs[o.leg].unit, e.legs[o.leg].contract)
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
+    cdef Event* ev = unit_event(e, CANCELLED, leg.unit, leg.contract)
     ev.order_id = b.order_id
     ev.reason = reason
     ev.qty_lots = b.qty_lots

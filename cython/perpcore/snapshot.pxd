@@ -13,7 +13,7 @@ from perpcore.contract cimport margin_rate
 from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil, scaled_ceil
 from perpcore.records cimport NONE
-from perpcore.reserves cimport limit_of, order_usdc, reserved_left
+from perpcore.reserves cimport limit_of, order_expiry, order_linked, order_usdc, reserved_left
 from perpcore.standing cimport (
     Amounts, amounts, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
     notional, paying_equity, position_upnl, removable, removable_usdc, transferable,
@@ -21,7 +21,7 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, OrderCold, Unit, is_block, is_in_kind,
-    unit_usdc,
+    order_leg, unit_usdc,
 )
 from perpcore.thresholds cimport only_leg, solo_threshold
 
@@ -291,18 +291,19 @@ cdef inline OrderView view_order(Core* e, uint32_t slot) noexcept nogil:
     cdef OrderView v
     cdef OrderCold* o = &e.cold[slot]
     cdef BookOrder* b = &e.pool.orders[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     memset(&v, 0, sizeof(OrderView))
     v.order_id = b.order_id
     v.client_order_id = o.client_order_id
-    v.linked_order_id = 0 if o.linked == NONE else e.pool.orders[o.linked].order_id
+    if order_linked(e, slot) != NONE:
+        v.linked_order_id = e.pool.orders[order_linked(e, slot)].order_id
     v.price_ticks = limit_of(e, slot)
     v.left_lots = b.qty_lots
     v.filled_lots = o.filled_lots
     v.reserved_lots = reserved_left(o)
     v.reserve_units = o.reserve_units
     v.reserve_usdc_units = order_usdc(e, slot)
-    v.expiry_ns = o.expiry_ns
+    v.expiry_ns = order_expiry(e, slot)
     v.account = leg.account
     v.isolation_id = e.units[leg.unit].isolation_id
     v.contract = leg.contract

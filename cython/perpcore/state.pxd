@@ -29,6 +29,27 @@ cdef enum:
     NO_CONTRACT = 0xFFFF
     PREFAULT_BYTES = 8 << 20     # of the orders' records that are committed at creation
 
+cdef extern from "perpcore/order.hpp" nogil:
+    # The part of an order that matching does not read.
+    cdef struct OrderCold "perpcore::OrderCold":
+        int64_t reserve_units
+        int64_t reserved_total
+        int64_t reserved_used
+        int64_t size_lots
+        int64_t filled_lots
+        uint64_t client_order_id
+        uint32_t next_order
+        uint32_t prev_order
+        uint32_t accept_mark_ticks
+        uint16_t leverage
+        uint8_t exec_flags
+        uint8_t time_in_force
+        uint8_t stp
+        bint is_explicit
+        bint in_book
+        bint is_dormant
+        bint has_rare
+
 cdef extern from *:
     """
     static const uint32_t PERPCORE_ACCOUNT_TIMER = 1U << 31;
@@ -93,28 +114,11 @@ cdef struct LegOrders:
     uint32_t next_free
     uint32_t count
 
-# The part of an order that matching does not read.
-cdef struct OrderCold:
-    int64_t reserve_units        # money still held
-    int64_t extra_units          # E still held
-    int64_t reserved_total       # n of SPEC C3
-    int64_t reserved_used        # f of SPEC C3
-    int64_t size_lots            # size at which MR' was taken
-    int64_t filled_lots
+# What few orders have; by slot, and committed where it is used.
+cdef struct OrderRare:
+    int64_t extra_units          # E still held (C3)
     int64_t expiry_ns
-    uint64_t client_order_id
-    uint32_t accept_mark_ticks
-    uint32_t leg
-    uint32_t next_order          # orders of the same leg
-    uint32_t prev_order
     uint32_t timer               # place in the timer heap, NONE: no expiry
-    uint16_t leverage            # of the reserve
-    uint8_t exec_flags
-    uint8_t time_in_force
-    uint8_t stp
-    uint8_t is_explicit          # the reserve is an isolated_margin_amount
-    uint8_t in_book
-    uint8_t is_dormant           # waits for its trigger: no reserve, in no book (O1)
     uint32_t linked              # the order that ends when this one does, or NONE
 
 # What a conditional order becomes; its BookOrder holds the trigger: side 0 a fall, 1 a rise.
@@ -223,13 +227,14 @@ cdef struct Core:
     LegOrders* groups
     OrderPool pool
     OrderCold* cold
+    OrderRare* rare              # by order slot; of those that have one
     Dormant* dormant             # by order slot; of dormant orders only
     BlockUsdc* block_usdc        # by unit; NULL unless USDC stays USDC in a block
     int64_t* order_usdc          # by order slot: what the order holds beside its USD; or NULL
     Chunk* chunks
     Timer* timers
     uint32_t* client_index       # (account, client order id) -> order slot + 1
-    uint64_t client_mask
+    uint64_t client_count        # places in it
     uint32_t* touched            # units that changed and wait for their test
     uint32_t touched_count
     uint32_t* dirty              # units to be filed anew when the command ends
@@ -280,6 +285,7 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.dormant, e.sizes[15])
     arena_free(e.block_usdc, e.sizes[16])
     arena_free(e.order_usdc, e.sizes[17])
+    arena_free(e.rare, e.sizes[18])
     pool_free(&e.pool)
     undo_free(&e.undo)
     memset(e, 0, sizeof(Core))
@@ -294,14 +300,12 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     cdef uint64_t units = <uint64_t>terms.unit_capacity + 1
     cdef uint64_t legs = <uint64_t>terms.leg_capacity + 1
     cdef uint64_t orders = <uint64_t>terms.order_capacity + 1
-    cdef uint64_t clients = 64
+    cdef uint64_t clients = 2 * orders + 64
     # Deleveraging pro rata may close all units of a side at each step of a liquidation.
     cdef uint64_t steps = 16 if terms.adl_rank == ADL_PRO_RATA else 1
     memset(e, 0, sizeof(Core))
-    while clients < 2 * orders:
-        clients *= 2
     e.terms = terms[0]
-    e.client_mask = clients - 1
+    e.client_count = clients
     e.h.unit_free = e.h.leg_free = e.h.group_free = e.h.chunk_free = NONE
     e.h.session = 1
     e.h.next_isolation_id = 1
@@ -327,6 +331,7 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.ranked = <Ranked*>take_arena(e, 13, 2 * units * sizeof(Ranked))
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
     e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
+    e.rare = <OrderRare*>take_arena(e, 18, orders * sizeof(OrderRare))
     if terms.block_collateral == COLLATERAL_IN_KIND:
         e.block_usdc = <BlockUsdc*>take_arena(e, 16, units * sizeof(BlockUsdc))
         e.order_usdc = <int64_t*>take_arena(e, 17, orders * sizeof(int64_t))
@@ -335,7 +340,7 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
         or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
-        or e.dormant == NULL
+        or e.dormant == NULL or e.rare == NULL
         or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
@@ -419,6 +424,11 @@ cdef inline LegOrders* edit_group(Core* e, uint32_t group) noexcept nogil:
 cdef inline OrderCold* edit_cold(Core* e, uint32_t slot) noexcept nogil:
     undo_save(&e.undo, &e.cold[slot], sizeof(OrderCold))
     return &e.cold[slot]
+
+
+cdef inline uint32_t order_leg(const Core* e, uint32_t slot) noexcept nogil:
+    """The leg that an order is of: what the book calls its owner."""
+    return e.pool.orders[slot].owner
 
 
 cdef inline BookOrder* edit_order(Core* e, uint32_t slot) noexcept nogil:
@@ -517,7 +527,6 @@ cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
     prefetch(&e.pool.orders[slot])
     prefetch(&e.pool.chain[slot])
     prefetch(&e.cold[slot])
-    prefetch(&e.cold[slot].is_explicit)
 
 
 cdef inline void prefetch_owner(Core* e, uint32_t leg) noexcept nogil:

@@ -24,10 +24,12 @@ from perpcore.orders cimport (
     price_code, put_in_book, read_order, record_order, size_code, tie, type_when_fired, unit_code,
 )
 from perpcore.records cimport NONE, Command, Event
-from perpcore.reserves cimport book_of, cut_link, end_one, open_block, order_close, order_usdc
+from perpcore.reserves cimport (
+    book_of, cut_link, end_one, open_block, order_close, order_expiry, order_linked, order_usdc,
+)
 from perpcore.state cimport (
     REFERENCES, Core, Dormant, Leg, Market, OrderCold, core_commit, core_mark, core_rollback,
-    has_room, is_block, leg_take, main_of, touch, touch_orders, unit_event,
+    has_room, is_block, leg_take, main_of, order_leg, touch, touch_orders, unit_event,
 )
 
 
@@ -145,7 +147,7 @@ cdef inline int new_conditional(Core* e, const Command* c, Answer* a) noexcept n
 
 cdef inline void announce_waiting(Core* e, uint32_t slot) noexcept nogil:
     """AMENDED of a dormant order says its trigger beside its limit."""
-    cdef Leg* leg = &e.legs[e.cold[slot].leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef Event* ev = unit_event(e, AMENDED, leg.unit, leg.contract)
     ev.order_id = e.pool.orders[slot].order_id
     ev.price_ticks = e.dormant[slot].price_ticks
@@ -170,8 +172,8 @@ cdef inline int refile_waiting(Core* e, uint32_t slot, Draft* d, Answer* a) noex
     """Cancel and new in one step, under the same id; refused, the old order stays untouched."""
     cdef uint64_t event_count = e.event_count, mark = core_mark(e)
     cdef int code
-    if e.cold[slot].linked != NONE:
-        d.linked_id = e.pool.orders[e.cold[slot].linked].order_id
+    if order_linked(e, slot) != NONE:
+        d.linked_id = e.pool.orders[order_linked(e, slot)].order_id
     cut_link(e, slot)
     order_close(e, slot)
     code = waiting_form_code(e, d, a)
@@ -247,18 +249,18 @@ cdef inline Draft woken_draft(Core* e, uint32_t slot) noexcept nogil:
     """The order that a dormant one becomes: its unit's leverage of now, its own id."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Dormant* dormant = &e.dormant[slot]
-    cdef Leg* leg = &e.legs[o.leg]
+    cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef Draft d
     memset(&d, 0, sizeof(Draft))
     d.order_id = e.pool.orders[slot].order_id
     d.client_order_id = o.client_order_id
     d.price_ticks = dormant.price_ticks
     d.qty_lots = e.pool.orders[slot].qty_lots
-    d.expiry_ns = o.expiry_ns
+    d.expiry_ns = order_expiry(e, slot)
     d.account = leg.account
     d.contract = leg.contract
     d.unit = leg.unit
-    d.leg = o.leg
+    d.leg = order_leg(e, slot)
     d.isolated = is_block(&e.units[leg.unit])
     d.leverage = leg.leverage
     d.side = dormant.side

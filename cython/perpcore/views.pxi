@@ -36,7 +36,7 @@ cdef dict order_dict(Core* e, uint32_t slot):
         "contract": v.contract, "side": v.side, "price": v.price_ticks, "left": v.left_lots,
         "filled": v.filled_lots, "client_order_id": v.client_order_id,
         "time_in_force": v.time_in_force, "exec_flags": v.exec_flags, "stp": v.stp,
-        "expiry_ns": v.expiry_ns, "reserve": v.reserve_units, "extra": e.cold[slot].extra_units,
+        "expiry_ns": v.expiry_ns, "reserve": v.reserve_units, "extra": order_extra(e, slot),
         "reserved": v.reserved_lots, "leverage": v.leverage, "explicit": v.is_explicit,
         "trigger_type": v.trigger_type, "trigger_price": v.trigger_price_ticks,
         "trigger_by": v.trigger_by, "linked": v.linked_order_id,
