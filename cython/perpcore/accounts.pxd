@@ -7,7 +7,7 @@ from perpcore.codes cimport (
     R_INSURANCE_FUND, R_WITHDRAW, USD, USDC,
 )
 from perpcore.contract cimport MAX_DEPOSITS
-from perpcore.int128 cimport i128, i128_add, i128_cmp, i128_from, sub64
+from perpcore.int128 cimport i128, i128_add, i128_cmp, i128_from, smaller, sub64
 from perpcore.orders cimport Answer, mark_code
 from perpcore.policies cimport DEFICIT_RECEIVABLE
 from perpcore.posting cimport (
@@ -60,7 +60,7 @@ cdef inline bint deposit_fits(Core* e, int currency, int64_t units) noexcept nog
 cdef inline void repay(Core* e, uint32_t account, int64_t deposited_units) noexcept nogil:
     """A deposit pays first what the fund bore for its owner, where that is a debt (Q6)."""
     cdef int64_t debt = e.accounts[account].deficit_units
-    cdef int64_t paid = deposited_units if deposited_units < debt else debt
+    cdef int64_t paid = smaller(deposited_units, debt)
     if e.terms.deficit != DEFICIT_RECEIVABLE or paid <= 0:
         return
     edit_account(e, account).deficit_units = sub64(debt, paid)
@@ -101,6 +101,7 @@ cdef inline int marks_code(Core* e, uint32_t u) noexcept nogil:
 cdef inline int withdraw(Core* e, const Command* c, Answer* a) noexcept nogil:
     """C5: at most what is withdrawable leaves the venue."""
     cdef uint32_t u = e.accounts[c.account].unit
+    cdef int64_t available
     cdef Amounts now
     cdef int code
     if c.currency != USD and c.currency != USDC:
@@ -111,14 +112,11 @@ cdef inline int withdraw(Core* e, const Command* c, Answer* a) noexcept nogil:
     if code:
         return code
     now = amounts(e, u)
-    if c.currency == USD:
-        a.available_units = withdrawable_usd(e, u, &now)
-    else:
-        a.available_units = most_usdc_out(e, u, &now)
-    if c.amount_units > a.available_units:
+    available = withdrawable_usd(e, u, &now) if c.currency == USD else most_usdc_out(e, u, &now)
+    if c.amount_units > available:
         a.needed_units = c.amount_units
+        a.available_units = available
         return EXCEEDS_WITHDRAWABLE
-    a.available_units = 0
     book_withdrawal(e, c.currency - USD, c.amount_units)
     if c.currency == USD:
         post_cash(e, u, -c.amount_units, R_WITHDRAW, NO_CONTRACT, 0)

@@ -5,13 +5,13 @@ pair are closed as a fill would close them, but there is no order, no taker fee 
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from perpcore.clearing cimport position_ended, smaller
+from perpcore.clearing cimport position_ended
 from perpcore.codes cimport DELEVERAGED, R_REALIZED_PNL
 from perpcore.contract cimport E6
 from perpcore.fund cimport hand_to_fund
 from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_floor_div64, i128_low64, i128_mul, mul64, mul_div_ceil,
-    sub64,
+    smaller, sub64,
 )
 from perpcore.margin cimport bankruptcy_mark, within
 from perpcore.policies cimport (

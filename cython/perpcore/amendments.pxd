@@ -8,8 +8,7 @@ from perpcore.codes cimport (
     DONE_USER, INVALID_ARGUMENT, INVALID_ORDER_ID, INVALID_ORDER_QTY, LIMIT, OK, SCOPE_ALL,
     SCOPE_CROSS, SCOPE_ISOLATED,
 )
-from perpcore.clearing cimport smaller
-from perpcore.int128 cimport add64, mul_div_ceil, sub64
+from perpcore.int128 cimport add64, mul_div_ceil, smaller, sub64
 from perpcore.orders cimport Answer, Draft, basic_code, check_and_enter
 from perpcore.records cimport NONE, Command, Event
 from perpcore.reserves cimport (

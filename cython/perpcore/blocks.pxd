@@ -1,7 +1,6 @@
 """Floor 6.2: isolated blocks between orders: leverage, margin in and out (C6, I1, I6 to I11)."""
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from perpcore.clearing cimport not_below_zero
 from perpcore.codes cimport (
     AUTO_TOP_UP, BLOCK_CLOSED, BLOCK_ORDER_USDC, BLOCK_POSITION_USDC, CAPACITY,
     EXCEEDS_INITIAL_MARGIN, EXCEEDS_REMOVABLE, INSUFFICIENT_BALANCE, INVALID_CURRENCY,
@@ -9,7 +8,7 @@ from perpcore.codes cimport (
 )
 from perpcore.contract cimport margin_rate
 from perpcore.eligibility cimport eligibility_code
-from perpcore.int128 cimport add64, sub64
+from perpcore.int128 cimport add64, not_below_zero, sub64
 from perpcore.margin cimport rate_ceil
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, mark_code
@@ -285,6 +284,7 @@ cdef inline int add_margin(Core* e, const Command* c, Answer* a) noexcept nogil:
 cdef inline int remove_margin(Core* e, const Command* c, Answer* a) noexcept nogil:
     """I9: at most what is removable goes to main; one unit more is refused (321)."""
     cdef uint32_t u = block_by_id(e, c.account, c.isolation_id), contract
+    cdef int64_t available
     cdef int code
     if not takes_currency(e, c):
         return INVALID_CURRENCY
@@ -296,11 +296,11 @@ cdef inline int remove_margin(Core* e, const Command* c, Answer* a) noexcept nog
         code = mark_code(e, contract)
     if code:
         return code
-    a.available_units = removable_usdc(e, u) if c.currency == USDC else removable(e, u)
-    if c.amount_units > a.available_units:
+    available = removable_usdc(e, u) if c.currency == USDC else removable(e, u)
+    if c.amount_units > available:
         a.needed_units = c.amount_units
+        a.available_units = available
         return EXCEEDS_REMOVABLE
-    a.available_units = 0
     if c.currency == USDC:
         return_usdc(e, u, BLOCK_POSITION_USDC, c.amount_units, contract, 0)
     else:

@@ -16,7 +16,9 @@ from perpcore.codes cimport (
     R_TRADE_FEE, REDUCE_ONLY, REDUCE_ONLY_REJECTED, RELEASE_MARGIN, SELF_TRADE_PREVENTED, STP_BOTH,
     STP_TAKER,
 )
-from perpcore.int128 cimport add64, mul64, mul_div_ceil, mul_div_floor, sub64
+from perpcore.int128 cimport (
+    add64, mul64, mul_div_ceil, mul_div_floor, not_below_zero, smaller, sub64,
+)
 from perpcore.margin cimport rate_ceil, scaled_ceil
 from perpcore.memory cimport prefetch
 from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
@@ -96,14 +98,6 @@ cdef inline int64_t signed_lots(int side, int64_t lots) noexcept nogil:
 cdef inline int64_t fill_notional(const Market* m, int64_t lots,
                                   int64_t price_ticks) noexcept nogil:
     return mul64(lots, mul64(price_ticks * m.terms.k, m.terms.v))
-
-
-cdef inline int64_t smaller(int64_t a, int64_t b) noexcept nogil:
-    return a if a < b else b
-
-
-cdef inline int64_t not_below_zero(int64_t a) noexcept nogil:
-    return a if a > 0 else 0
 
 
 cdef inline int64_t order_possible_lots(Core* e, uint32_t slot) noexcept nogil:

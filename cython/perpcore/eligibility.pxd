@@ -7,6 +7,7 @@ from perpcore.codes cimport (
     PROFILE_ADVANCED, PROFILE_DERIVATIVES, PROFILE_ISOLATED, PROFILE_SUSPENDED, PROFILE_USD,
     PROFILE_USDC,
 )
+from perpcore.int128 cimport not_below_zero
 from perpcore.records cimport VenueTerms
 from perpcore.state cimport Core
 
@@ -56,7 +57,7 @@ cdef inline bint collateral_allowed(Core* e, uint32_t account, int64_t units) no
     cdef int64_t cash = e.units[e.accounts[account].unit].cash_units
     if cash > 0 and units > 0 and not profile & PROFILE_USD:
         return False
-    return units <= (cash if cash > 0 else 0) or (profile & PROFILE_USDC) != 0
+    return units <= not_below_zero(cash) or (profile & PROFILE_USDC) != 0
 
 
 cdef inline int eligibility_code(Core* e, uint32_t account, uint32_t contract, bint isolated,

@@ -1,9 +1,9 @@
 """Floor 6: the insurance fund and its inventory (Q4, S1): what it takes, pays and works off."""
 from libc.stdint cimport int64_t, uint32_t
 
-from perpcore.clearing cimport TAKES_WORK_OFF, Taker, smaller, walk
+from perpcore.clearing cimport TAKES_WORK_OFF, Taker, walk
 from perpcore.codes cimport R_INSURANCE_FUND, R_REALIZED_PNL, STP_MAKER, TAKEN_OVER
-from perpcore.int128 cimport add64, mul_div_ceil, sub64
+from perpcore.int128 cimport add64, mul_div_ceil, smaller, sub64
 from perpcore.orders cimport band_high, band_low
 from perpcore.posting cimport (
     USD_LEDGER, move_inventory, post_cash, post_fund, post_inventory,

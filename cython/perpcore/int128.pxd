@@ -16,6 +16,8 @@ cdef extern from "perpcore/int128.hpp" nogil:
     int64_t mul64 "perpcore::mul64"(int64_t a, int64_t b) noexcept
     # Whether a b passes 64 bits; if not, *product is a b.
     bint mul_overflows "perpcore::mul_overflows"(int64_t a, int64_t b, int64_t* product) noexcept
+    int64_t smaller "perpcore::smaller"(int64_t a, int64_t b) noexcept
+    int64_t not_below_zero "perpcore::not_below_zero"(int64_t a) noexcept
     int64_t floor_div "perpcore::floor_div"(int64_t a, int64_t d) noexcept
     int64_t ceil_div "perpcore::ceil_div"(int64_t a, int64_t d) noexcept
     # a b / d; the product may have 128 bits, the quotient must fit.

@@ -9,9 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from perpcore.adl cimport deleverage, goes_to_adl
 from perpcore.amendments cimport collect_orders, end_collected, end_orders
 from perpcore.blocks cimport close_idle_block, forget_block, is_idle
-from perpcore.clearing cimport (
-    TAKES_LIQUIDATION, Taker, charge_liquidation_fee, not_below_zero, signed_lots, walk,
-)
+from perpcore.clearing cimport TAKES_LIQUIDATION, Taker, charge_liquidation_fee, signed_lots, walk
 from perpcore.codes cimport (
     BLOCK_LIQUIDATING, BLOCK_OPEN, BLOCK_PENDING, DONE_LIQUIDATION, DONE_MARGIN_CALL, LIQUIDATED,
     LIQUIDATING, MARGIN_CALL, MARGIN_CALL_CLEARED, OPEN, PENDING, R_INSURANCE_FUND,

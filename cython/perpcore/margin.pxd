@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t, uint64_t
 from perpcore.int128 cimport (
     FRACTIONS_MAX, add64, ceil_div, floor_div, fractions_cmp, i128, i128_add, i128_ceil_div,
     i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64, i128_from, i128_mul,
-    i128_mul_u, i128_neg, i128_to64, mul64, mul_overflows, sub64, u64_cmp_products,
-    u64_exact_div, u64_gcd, u64_mul_div, u64_mul_high,
+    i128_mul_u, i128_neg, i128_to64, mul64, mul_overflows, not_below_zero, smaller, sub64,
+    u64_cmp_products, u64_exact_div, u64_gcd, u64_mul_div, u64_mul_high,
 )
 from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport Brackets
@@ -97,11 +97,10 @@ cdef inline CommonRates common_rates(Rate share, int64_t max_leverage, Rate fee_
     cdef CommonRates t
     cdef Rate flat = rate_reduce(share.num, share.den * <uint64_t>max_leverage)
     cdef Rate a_lot = rate_reduce(share.num * lot.num, share.den * lot.den)
+    # The denominator of the flat rate is a multiple of the share's.
     t.den = least_common_multiple(fee_reserve.den, flat.den, fits)
     if fits[0]:
         t.den = least_common_multiple(t.den, a_lot.den, fits)
-    if fits[0]:
-        t.den = least_common_multiple(t.den, share.den, fits)
     t.reserve_num = t.flat_num = t.lot_num = t.cap_num = 0
     if fits[0]:
         t.reserve_num = fee_reserve.num * u64_exact_div(t.den, fee_reserve.den)
@@ -259,7 +258,7 @@ cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, 
         if not u64_mul_div(<uint64_t>owed, a.den, tick, &by_tick, &rest) or by_tick >> 62:
             return far_threshold(owed, tick, a, True, max_mark_ticks)
         mark = ceil_div(<int64_t>by_tick + (rest > 0), <int64_t>(a.den - a.num)) - 1
-        return mark if mark < max_mark_ticks else max_mark_ticks
+        return smaller(mark, max_mark_ticks)
     tick = <uint64_t>mul64(-qty_lots, v)
     owed = sub64(cash_units, cost_units)
     if owed < 0:
@@ -352,4 +351,4 @@ cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mar
     cdef int64_t total = add64(rate_ceil(n, margin), scaled_ceil(n, taker))
     total = add64(total, scaled_ceil(n, fee_reserve))
     # Sides come at random: a product with 0 costs less than a branch.
-    return add64(total, mul64(lots, mul64(worse if worse > 0 else 0, v)))
+    return add64(total, mul64(lots, mul64(not_below_zero(worse), v)))

@@ -7,9 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from perpcore.book cimport book_best, book_has_room, book_insert, pool_find, pool_take
-from perpcore.clearing cimport (
-    TAKES_ORDER, WALK_BOTH, WALK_DONE, Taker, closes, not_below_zero, reaches, smaller, walk,
-)
+from perpcore.clearing cimport TAKES_ORDER, WALK_BOTH, WALK_DONE, Taker, closes, reaches, walk
 from perpcore.codes cimport (
     ACCEPTED, ACCOUNT_IN_MARGIN_CALL, AMENDED, BELOW_MIN_ORDER_SIZE, BEYOND_BANKRUPTCY,
     BLOCK_EXISTS, BLOCK_ORDER_USDC, BLOCK_PENDING, BUY, CAPACITY, DONE_LINKED, DONE_MAINTENANCE,
@@ -28,7 +26,8 @@ from perpcore.codes cimport (
 from perpcore.contract cimport E9, MAX_DEPOSITS, margin_rate
 from perpcore.eligibility cimport eligibility_code
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64, sub64,
+    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64,
+    not_below_zero, smaller, sub64,
 )
 from perpcore.margin cimport Rate
 from perpcore.memory cimport CHECK, rarely

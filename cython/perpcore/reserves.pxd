@@ -5,8 +5,8 @@ from perpcore.book cimport Book, BookOrder, book_remove, pool_release
 from perpcore.codes cimport BLOCK_ORDER_USDC, CANCELLED, DONE_LINKED, LIQUIDATING, PENDING
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
-    add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
-    u64_mul_high,
+    add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, not_below_zero,
+    smaller, sub64, u64_mul_high,
 )
 from perpcore.margin cimport Rate, reserve_units
 from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
@@ -66,7 +66,7 @@ cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept n
     part = sub64(order_reserve(e, slot, o.reserved_used + lots),
                  order_reserve(e, slot, o.reserved_used))
     part = add64(part, order_extra(e, slot))        # E goes with the first slice
-    return part if part < o.reserve_units else o.reserve_units
+    return smaller(part, o.reserve_units)
 
 
 cdef inline int64_t order_usdc(Core* e, uint32_t slot) noexcept nogil:
@@ -114,7 +114,7 @@ cdef inline int64_t difference_ceil(int64_t n, Rate high, Rate low) noexcept nog
     # rest_high / high.den > rest_low / low.den asks for one unit more.
     if compare_products(rest_high, low.den, rest_low, high.den) > 0:
         whole = add64(whole, 1)
-    return whole if whole > 0 else 0
+    return not_below_zero(whole)
 
 
 cdef inline uint64_t rest_of(int64_t n, Rate r, int64_t whole) noexcept nogil:

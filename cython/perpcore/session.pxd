@@ -5,7 +5,6 @@ Whatever runs over all units takes them by account: the main account, then its b
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.amendments cimport end_orders
-from perpcore.clearing cimport not_below_zero, smaller
 from perpcore.codes cimport (
     DONE_SOCIALIZED, FUNDING_AT_SETTLEMENT, FUNDING_SET, INVALID_ARGUMENT, LOSS_UNCOVERED, OK,
     PROFIT_LOCKED, PROFIT_UNLOCKED, R_FUNDING, R_INSURANCE_FUND, R_REALIZED_PNL, R_ROUNDING,
@@ -14,7 +13,7 @@ from perpcore.codes cimport (
 from perpcore.fund cimport count_cover, hand_to_fund
 from perpcore.int128 cimport (
     add64, ceil_div, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul,
-    i128_neg, i128_to64, mul64, sub64,
+    i128_neg, i128_to64, mul64, not_below_zero, smaller, sub64,
 )
 from perpcore.liquidation cimport ahead_of_test, run_rounds
 from perpcore.margin cimport funding_change

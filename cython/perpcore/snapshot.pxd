@@ -10,7 +10,7 @@ from perpcore.book cimport BookOrder, book_best
 from perpcore.checks cimport Audit, audit_state
 from perpcore.codes cimport BUY
 from perpcore.contract cimport margin_rate
-from perpcore.int128 cimport floor_div, i128, i128_low64, sub64
+from perpcore.int128 cimport floor_div, i128, i128_low64, not_below_zero, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil, scaled_ceil
 from perpcore.records cimport NONE
 from perpcore.reserves cimport limit_of, order_expiry, order_linked, order_usdc, reserved_left
@@ -171,7 +171,7 @@ cdef inline UnitView view_unit(Core* e, uint32_t u) noexcept nogil:
     v.im_units = now.im_units
     v.mm_units = now.mm_units
     v.order_margin_units = now.order_margin_units
-    v.available_units = now.free_units if now.free_units > 0 else 0
+    v.available_units = not_below_zero(now.free_units)
     v.session_pnl_units = unit.session_pnl_units
     v.kept_units = unit.kept_units
     v.account = unit.account
@@ -272,8 +272,8 @@ cdef inline ContractView view_contract(Core* e, uint32_t contract) noexcept nogi
     v.last_price_ticks = m.live.last_price_ticks
     v.best_bid_ticks = book_best(&m.book, 0)
     v.best_ask_ticks = book_best(&m.book, 1)
-    v.best_bid_ticks = v.best_bid_ticks if v.best_bid_ticks > 0 else 0
-    v.best_ask_ticks = v.best_ask_ticks if v.best_ask_ticks > 0 else 0
+    v.best_bid_ticks = not_below_zero(v.best_bid_ticks)
+    v.best_ask_ticks = not_below_zero(v.best_ask_ticks)
     v.bid_lots = m.book.totals.qty_lots[0]
     v.ask_lots = m.book.totals.qty_lots[1]
     v.inventory_lots = m.live.inventory_lots

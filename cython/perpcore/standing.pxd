@@ -9,7 +9,7 @@ from perpcore.contract cimport (
 )
 from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, mul64, mul_div_ceil,
-    mul_div_floor, sub64, u64_cmp_products,
+    mul_div_floor, not_below_zero, smaller, sub64, u64_cmp_products,
 )
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below,
@@ -356,28 +356,28 @@ cdef inline int64_t free_units(Core* e, uint32_t u) noexcept nogil:
 
 cdef inline int64_t free_money(const Amounts* a) noexcept nogil:
     """MB - IM - order margin, at most what main's collateral gives as USD; may be negative (C2)."""
-    return a.free_units if a.free_units < a.payable_units else a.payable_units
+    return smaller(a.free_units, a.payable_units)
 
 
 cdef inline int64_t transferable(const Amounts* a) noexcept nogil:
     """What may move from main into a block (C2)."""
     cdef int64_t least = free_money(a)
-    return least if least > 0 else 0
+    return not_below_zero(least)
 
 
 cdef inline int64_t lock_units(const Unit* unit) noexcept nogil:
     """Profit that may not leave the venue yet (C5)."""
-    cdef int64_t profit = unit.session_pnl_units if unit.session_pnl_units > 0 else 0
+    cdef int64_t profit = not_below_zero(unit.session_pnl_units)
     return add64(profit, unit.kept_units)
 
 
 cdef inline int64_t withdrawable_usd(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
     """C5 for USD."""
-    cdef int64_t profit = a.upnl_units if a.upnl_units > 0 else 0
+    cdef int64_t profit = not_below_zero(a.upnl_units)
     cdef int64_t least = sub64(a.free_units, profit)
     cdef int64_t unlocked = sub64(e.units[u].cash_units, lock_units(&e.units[u]))
-    least = least if least < unlocked else unlocked
-    return least if least > 0 else 0
+    least = smaller(least, unlocked)
+    return not_below_zero(least)
 
 
 cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
@@ -388,14 +388,14 @@ cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
     """
     cdef int64_t own = unit_usdc(e, u)
     cdef int64_t before = usdc_value(e, own), after = usdc_value(e, own - leaving), by_maintenance
-    cdef int64_t profit = a.upnl_units if a.upnl_units > 0 else 0
+    cdef int64_t profit = not_below_zero(a.upnl_units)
     cdef int64_t free = sub64(a.free_units, sub64(
         sub64(before, haircut(e, before)), sub64(after, haircut(e, after))))
     if not is_block(&e.units[u]):
         return sub64(free, profit)
     by_maintenance = sub64(
         add64(e.units[u].cash_units, convertible(e, own - leaving)), a.mm_units)
-    return free if free < by_maintenance else by_maintenance
+    return smaller(free, by_maintenance)
 
 
 cdef inline int64_t most_usdc_out(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
@@ -446,6 +446,6 @@ cdef inline int64_t releasable(Core* e, uint32_t u) noexcept nogil:
     cdef Amounts a = amounts(e, u)
     cdef int64_t cash = e.units[u].cash_units
     cdef int64_t by_cash = sub64(a.mm_units, sub64(a.payable_units, cash))
-    cdef int64_t by_maintenance = sub64(cash, by_cash if by_cash > 0 else 0)
-    cdef int64_t least = by_maintenance if by_maintenance < a.free_units else a.free_units
-    return least if least > 0 else 0
+    cdef int64_t by_maintenance = sub64(cash, not_below_zero(by_cash))
+    cdef int64_t least = smaller(by_maintenance, a.free_units)
+    return not_below_zero(least)

@@ -16,8 +16,10 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from perpcore.contract cimport (
     call_rate, maintenance_threshold, margin_rate, steepest_trigger, trigger_line,
 )
-from perpcore.int128 cimport add64, ceil_div, floor_div, i128_ceil_div64, i128_from, mul64, \
-    i128_mul_u, mul_div_floor, sub64
+from perpcore.int128 cimport (
+    add64, ceil_div, floor_div, i128_ceil_div64, i128_from, i128_mul_u, mul64, mul_div_floor,
+    not_below_zero, sub64,
+)
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below, rate_of,
 )
@@ -106,6 +108,7 @@ cdef inline uint32_t place_in_cell(const Bucket* bucket, uint32_t i) noexcept no
 
 
 cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
+    """An empty chunk; whoever takes it says which one comes next."""
     cdef uint32_t c = e.h.chunk_free
     if c != NONE:
         e.h.chunk_free = e.chunks[c].next
@@ -114,7 +117,6 @@ cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
         e.h.chunk_top += 1
     undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
     e.chunks[c].count = 0
-    e.chunks[c].next = NONE
     return c
 
 
@@ -350,7 +352,7 @@ cdef inline void plan_box(Core* e, uint32_t u, bint initial, Plans* plans) noexc
             mark = unsafe_mark(m, leg)
         elif leg.qty_lots:
             weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
-            part = mul_div_floor(slack, weight, total) if slack > 0 else 0
+            part = mul_div_floor(not_below_zero(slack), weight, total)
             ticks = floor_div(part, leg_slope_units(m, leg, initial))
             if leg.qty_lots > 0:
                 mark = m.live.mark_ticks - (ticks + 1)

@@ -5,7 +5,9 @@ from perpcore.codes cimport (
     BLOCK_ORDER_USDC, BLOCK_POSITION_USDC, R_AUTO_CONVERSION, R_ISOLATED_TRANSFER,
 )
 from perpcore.contract cimport E6, E9
-from perpcore.int128 cimport add64, i128_ceil_div, i128_mul, i128_mul_u, i128_to64, sub64
+from perpcore.int128 cimport (
+    add64, i128_ceil_div, i128_mul, i128_mul_u, i128_to64, not_below_zero, smaller, sub64,
+)
 from perpcore.memory cimport rarely
 from perpcore.posting cimport (
     USD_LEDGER, USDC_LEDGER, post_block_usdc, post_cash, post_conversion, post_order_cash,
@@ -88,7 +90,7 @@ cdef inline int64_t cut_usdc(Core* e, uint32_t main, int64_t* units) noexcept no
     cdef int64_t cash = e.units[main].cash_units, missing
     if not is_in_kind(e):
         return 0
-    missing = sub64(units[0], cash if cash > 0 else 0)
+    missing = sub64(units[0], not_below_zero(cash))
     if missing <= 0:
         return 0
     units[0] = sub64(units[0], missing)
@@ -133,8 +135,8 @@ cdef inline void move_session(Core* e, uint32_t payer, uint32_t payee,
         return
     cdef Unit* source = edit_unit(e, payer)
     cdef Unit* to = edit_unit(e, payee)
-    cdef int64_t profit = source.session_pnl_units if source.session_pnl_units > 0 else 0
-    profit = profit if profit < units else units
+    cdef int64_t profit = not_below_zero(source.session_pnl_units)
+    profit = smaller(profit, units)
     source.session_pnl_units = sub64(source.session_pnl_units, profit)
     to.session_pnl_units = add64(to.session_pnl_units, profit)
     source.kept_units = sub64(source.kept_units, units - profit)
@@ -145,11 +147,11 @@ cdef inline void leave_main(Core* e, uint32_t main, uint32_t block, int64_t unit
                             uint32_t contract, uint64_t order_id) noexcept nogil:
     """The main account pays: unlocked money first, USDC for what USD lacks (C5, I2, I8)."""
     cdef int64_t cash = e.units[main].cash_units, lock, unlocked, moved
-    cover_usd(e, main, sub64(units, cash if cash > 0 else 0))
+    cover_usd(e, main, sub64(units, not_below_zero(cash)))
     lock = lock_units(&e.units[main])
     unlocked = sub64(e.units[main].cash_units, lock)
-    moved = sub64(units, unlocked if unlocked > 0 else 0)
-    move_session(e, main, block, moved if moved < lock else lock)
+    moved = sub64(units, not_below_zero(unlocked))
+    move_session(e, main, block, smaller(moved, lock))
     write_cash(e, main, -units, R_ISOLATED_TRANSFER, contract, order_id)
     # No more than what is transferable goes (C2): every test is passed after it as before.
     if money_matters(&e.units[main]):
@@ -162,7 +164,7 @@ cdef inline void return_session(Core* e, uint32_t block, uint32_t main,
                                 int64_t units) noexcept nogil:
     """Money that comes back brings the locked profit first (C5)."""
     cdef int64_t lock = lock_units(&e.units[block])
-    move_session(e, block, main, units if units < lock else lock)
+    move_session(e, block, main, smaller(units, lock))
 
 
 cdef inline void fund_orders(Core* e, uint32_t block, int64_t units, uint32_t contract,

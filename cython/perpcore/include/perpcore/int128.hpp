@@ -114,6 +114,14 @@ inline bool mul_overflows(std::int64_t a, std::int64_t b, std::int64_t* product)
     return __builtin_expect(__builtin_mul_overflow(a, b, product), 0);
 }
 
+inline std::int64_t smaller(std::int64_t a, std::int64_t b) noexcept {
+    return b < a ? b : a;
+}
+
+inline std::int64_t not_below_zero(std::int64_t a) noexcept {
+    return a < 0 ? 0 : a;
+}
+
 inline std::int64_t floor_div(std::int64_t a, std::int64_t d) noexcept {
     PERPCORE_CHECK(d > 0);
     return a / d - (a % d < 0 ? 1 : 0);
