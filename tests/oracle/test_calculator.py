@@ -628,7 +628,31 @@ def test_arrays_of_any_dtype_are_broadcast_and_stay_exact():
             "one of them",
         ),
         (lambda: calc.bankruptcy_price(qty=0, entry=1, margin=1), ValueError, "qty: a position"),
-        (lambda: calc.liquidation_price("x", qty=1, entry=1, margin=1), ValueError, "'x'"),
+        (
+            lambda: calc.liquidation_price("x", qty=1, entry=1, margin=1),
+            ValueError,
+            "'x' is none of mm_on_mark, mm_plus",
+        ),
+        (
+            lambda: calc.cross_margin(1, [{"qty": 1, "entry": 1, "mmr": 0}]),
+            ValueError,
+            "position 1: mark is missing; there are qty, entry, mmr",
+        ),
+        (
+            lambda: calc.funding_over([{"time": 1, "rat": 1}], qty=1, opened=0, closed=2),
+            ValueError,
+            "payment 1: mark is missing",
+        ),
+        (
+            lambda: calc.funding_over([{"time": "2026-01-01"}], qty=1, opened=0, closed=2),
+            ValueError,
+            "payment 1: .* dates or numbers throughout",
+        ),
+        (
+            lambda: calc.Brackets([{"floor": 0, "mmrate": "0.01"}]),
+            ValueError,
+            "bracket 1: no maintenance rate: one of ",
+        ),
         (
             lambda: calc.liquidation_price("mm_on_mark", qty=1, entry=1, margin=1, mmr=1),
             ValueError,

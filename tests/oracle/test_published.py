@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ WAYS: dict[str, Callable[[dict[str, Any]], Way | None]] = {
 RULE = re.compile(r"^[ACDFILOQSUX]\d+: ")
 # What the core and the venue say of numbers that their grids or limits cannot hold, and of fields
 # that they need and another venue does not print.
-CANNOT_HOLD = (KeyError, TypeError, ValueError, ArithmeticError, StopIteration, Rejected)
+CANNOT_HOLD = (
+    KeyError, TypeError, ValueError, OverflowError, InvalidOperation, StopIteration, Rejected,
+)  # fmt: skip
 
 
 @dataclass

@@ -171,7 +171,9 @@ def _checked(
 ) -> Bracket:
     """One line, against the line before it and where that one ends."""
     rate, given = _field(row, _RATE), _field(row, _AMOUNT)
-    if rate is None or not 0 <= rate < 1:
+    if rate is None:
+        raise ValueError(f"{what}: no maintenance rate: one of {', '.join(_RATE)} is needed")
+    if not 0 <= rate < 1:
         raise ValueError(f"{what}: maintenance rate {rate} is outside [0, 1)")
     if before is None:
         if low:

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from perpcore.calculator.numbers import Exact, Number, Numbers, Side, each, exact, signed
+from perpcore.calculator.numbers import Exact, Number, Numbers, Side, each, exact, field, signed
 
 
 class MarginModel(StrEnum):
@@ -45,6 +45,10 @@ class MarginModel(StrEnum):
     ON_ENTRY = "mm_on_entry"
     FIXED = "fixed_mm"
     BANKRUPTCY = "bankruptcy"
+
+    @classmethod
+    def _missing_(cls, value: object) -> MarginModel:
+        raise ValueError(f"model: {value!r} is none of {', '.join(cls)}")
 
 
 def _terms(
@@ -254,6 +258,7 @@ def cross_margin(
     Parameters: each of `others` is a dict with qty (signed, or with side), entry, mark, mmr, and
     optionally maint_amount, taker_fee. Their marks are taken as they are: the price found is the
     one at which this position's mark alone ends the account.
+    Raises ValueError that names the position and what it lacks.
     Source: Binance, "How to calculate the liquidation price of USDT-M futures contracts".
 
     >>> behind = cross_margin("1535443.01", [dict(qty="109.488", entry="32481.98",
@@ -264,10 +269,13 @@ def cross_margin(
     1153.26
     """
     left = exact(wallet, "wallet")
-    for other in others:
-        qty = signed(other["qty"], other.get("side"))
-        mark, entry = exact(other["mark"], "mark"), exact(other["entry"], "entry")
-        rate = exact(other["mmr"], "mmr") + exact(other.get("taker_fee", 0), "taker_fee")
+    for number, other in enumerate(others, 1):
+        where = f"position {number}"
+        qty = signed(field(other, "qty", where), other.get("side"))
+        mark = exact(field(other, "mark", where), "mark")
+        entry = exact(field(other, "entry", where), "entry")
+        rate = exact(field(other, "mmr", where), "mmr")
+        rate += exact(other.get("taker_fee", 0), "taker_fee")
         need = rate * abs(qty) * mark - exact(other.get("maint_amount", 0), "maint_amount")
         left += qty * (mark - entry) - need
     return left

@@ -7,7 +7,7 @@ the unit of the result is the one that went in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
@@ -42,6 +42,13 @@ def exact(value: Number, what: str = "number") -> Fraction:
     if isinstance(value, Fraction):
         return value
     return Fraction(to_decimal(value, what))
+
+
+def field(row: Mapping[str, Any], name: str, where: str) -> Any:
+    """A value that a row must have. Raises ValueError that says where it is missing."""
+    if name not in row:
+        raise ValueError(f"{where}: {name} is missing; there are {', '.join(map(str, row))}")
+    return row[name]
 
 
 def sign_of(side: object) -> Fraction:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from perpcore.calculator.models import bankruptcy_price
-from perpcore.calculator.numbers import Exact, Number, Numbers, Side, each, exact, signed
+from perpcore.calculator.numbers import Exact, Number, Numbers, Side, each, exact, field, signed
 
 
 def unrealized_pnl(*, qty: Numbers, entry: Numbers, mark: Numbers, side: Side = None) -> Exact:
@@ -234,16 +234,24 @@ def funding_over(
     """The funding received while a position of constant size was held.
 
     Parameters: `schedule` has a dict with time, rate and mark for every payment; a payment counts
-    when opened <= time <= closed. Times are ISO text or datetimes, in UTC where
-    no zone is named, or numbers throughout.
-    Returns the exact sum of `funding_payment`.
+    when opened <= time <= closed. Times are ISO text or datetimes, in UTC where no zone is named,
+    or numbers throughout.
+    Returns the exact sum of `funding_payment`. Raises ValueError that names the payment and what it
+    lacks, and for times of two kinds.
     """
     start, end = _moment(opened), _moment(closed)
     size = signed(qty, side)
     paid = Fraction(0)
-    for due in schedule:
-        if start <= _moment(due["time"]) <= end:
-            paid += funding_payment(qty=size, mark=due["mark"], rate=due["rate"])
+    for number, due in enumerate(schedule, 1):
+        where = f"payment {number}"
+        time = _moment(field(due, "time", where))
+        if len({isinstance(moment, datetime) for moment in (start, time, end)}) > 1:
+            raise ValueError(f"{where}: {time!r} does not compare with opened and closed; "
+                             "give dates or numbers throughout")
+        if start <= time <= end:
+            paid += funding_payment(
+                qty=size, mark=field(due, "mark", where), rate=field(due, "rate", where)
+            )
     return paid
 
 
