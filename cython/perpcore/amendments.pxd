@@ -150,7 +150,7 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
     o.reserve_units = sub64(o.reserve_units, back)
     o.reserved_total -= reserved
     if reserved_left(o) == 0:
-        release_extra(e, slot, g)
+        release_extra(e, slot)
     ev = unit_event(e, AMENDED, leg.unit, leg.contract)
     ev.order_id = e.pool.orders[slot].order_id
     ev.price_ticks = e.pool.orders[slot].price_side >> 1

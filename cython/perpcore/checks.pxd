@@ -14,7 +14,7 @@ from perpcore.reserves cimport (
 )
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Core, Leg, LegOrders, Market,
+    DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Core, Leg, LegExtra, LegOrders, Market,
     OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
 )
 from perpcore.thresholds cimport (
@@ -111,12 +111,13 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
     """A leg's totals against its orders one by one."""
     cdef uint32_t g = e.legs[i].orders, slot, count = 0, before = NONE
     cdef LegOrders sums
+    cdef LegExtra extra
     cdef int side
     cdef uint64_t last_id = 0
     if g == NONE:
         return NO_FAULT
     for side in range(2):
-        sums.reserve_units[side] = sums.extra_units[side] = 0
+        sums.reserve_units[side] = extra.units[side] = 0
         sums.reserved_lots[side] = sums.free_lots[side] = 0
     slot = e.groups[g].first_order
     while slot != NONE:
@@ -128,7 +129,7 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
                 e, e.legs[i].account, e.cold[slot].client_order_id) != slot:
             return ORDER_LINKS
         sums.reserve_units[side] += e.cold[slot].reserve_units
-        sums.extra_units[side] += order_extra(e, slot)
+        extra.units[side] += order_extra(e, slot)
         sums.reserved_lots[side] += reserved_left(&e.cold[slot])
         sums.free_lots[side] += free_left(e, slot)
         if not link_holds(e, slot):
@@ -141,7 +142,7 @@ cdef inline int group_fault(Core* e, uint32_t i) noexcept nogil:
         return GROUP_TOTALS
     for side in range(2):
         if (sums.reserve_units[side] != e.groups[g].reserve_units[side]
-                or sums.extra_units[side] != e.groups[g].extra_units[side]
+                or extra.units[side] != e.extras[g].units[side]
                 or sums.reserved_lots[side] != e.groups[g].reserved_lots[side]
                 or sums.free_lots[side] != e.groups[g].free_lots[side]):
             return GROUP_TOTALS

@@ -61,6 +61,7 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
     arena_copy(to.client_index, source.client_index, source.sizes[8])
     arena_copy(to.dormant, source.dormant, source.sizes[15])
     arena_copy(to.rare, source.rare, source.sizes[18])
+    arena_copy(to.extras, source.extras, source.sizes[19])
     if is_in_kind(to):
         arena_copy(to.block_usdc, source.block_usdc, source.sizes[16])
         arena_copy(to.order_usdc, source.order_usdc, source.sizes[17])

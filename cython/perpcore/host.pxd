@@ -250,9 +250,7 @@ cdef inline void ahead_orders(Core* e, const Ahead* a) noexcept nogil:
 
 
 cdef inline void ahead_group(Core* e, uint32_t leg) noexcept nogil:
-    cdef uint32_t g = some(e.legs[leg].orders)
-    prefetch(&e.groups[g])
-    prefetch(&e.groups[g].count)
+    prefetch(&e.groups[some(e.legs[leg].orders)])
 
 
 cdef inline void host_apply(Host* host, const Command* commands, uint64_t count, Event* out,

@@ -13,9 +13,9 @@ from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
 from perpcore.standing cimport magnitude, notional
 from perpcore.state cimport (
-    ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegOrders, Market, OrderCold, OrderRare,
-    Timer, Unit, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of, is_block,
-    is_in_kind, leg_take, order_leg, touch_orders, unit_event, unit_take,
+    ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegExtra, LegOrders, Market, OrderCold,
+    OrderRare, Timer, Unit, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of,
+    is_block, is_in_kind, leg_take, order_leg, touch_orders, unit_event, unit_take,
 )
 from perpcore.transfers cimport return_order_cash, return_usdc
 from perpcore.undo cimport undo_save
@@ -101,7 +101,7 @@ cdef inline int64_t extra_needed(Core* e, uint32_t leg, int side, Rate mr) noexc
         return 0
     need = difference_ceil(n, mr, now)
     if position.orders != NONE:
-        held = e.groups[position.orders].extra_units[side]
+        held = e.extras[position.orders].units[side]
     return need - held if need > held else 0
 
 
@@ -362,6 +362,15 @@ cdef inline uint32_t cut_link(Core* e, uint32_t slot) noexcept nogil:
     return other if e.pool.orders[other].qty_lots else <uint32_t>NONE
 
 
+cdef inline void change_extra(Core* e, uint32_t slot, int64_t units) noexcept nogil:
+    """What the orders of the order's leg and side hold of E."""
+    cdef LegExtra* extra = &e.extras[e.legs[order_leg(e, slot)].orders]
+    cdef int side = e.pool.orders[slot].price_side & 1
+    if units:
+        undo_save(&e.undo, extra, sizeof(LegExtra))
+        extra.units[side] = add64(extra.units[side], units)
+
+
 cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil:
     """Put it among the leg's orders, by id, and count its lots and money."""
     cdef LegOrders* g = group_of(e, leg)
@@ -385,7 +394,7 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
         g.last_order = slot
     g.count += 1
     g.reserve_units[side] = add64(g.reserve_units[side], o.reserve_units)
-    g.extra_units[side] = add64(g.extra_units[side], order_extra(e, slot))
+    change_extra(e, slot, order_extra(e, slot))
     g.reserved_lots[side] += reserved_left(o)
     g.free_lots[side] += free_left(e, slot)
 
@@ -405,18 +414,17 @@ cdef inline void unlink_order(Core* e, uint32_t slot) noexcept nogil:
         g.last_order = o.prev_order
     g.count -= 1
     g.reserve_units[side] = sub64(g.reserve_units[side], o.reserve_units)
-    g.extra_units[side] = sub64(g.extra_units[side], order_extra(e, slot))
+    change_extra(e, slot, -order_extra(e, slot))
     g.reserved_lots[side] -= reserved_left(o)
     g.free_lots[side] -= free_left(e, slot)
     group_drop_if_empty(e, order_leg(e, slot))
 
 
-cdef inline void release_extra(Core* e, uint32_t slot, LegOrders* g) noexcept nogil:
-    """The order holds no E any more; `g`: the totals of its leg."""
+cdef inline void release_extra(Core* e, uint32_t slot) noexcept nogil:
+    """The order holds no E any more."""
     cdef int64_t extra = order_extra(e, slot)
-    cdef int side = e.pool.orders[slot].price_side & 1
+    change_extra(e, slot, -extra)
     if extra:
-        g.extra_units[side] = sub64(g.extra_units[side], extra)
         edit_rare(e, slot).extra_units = 0
 
 
@@ -432,7 +440,7 @@ cdef inline void spend_lots(Core* e, uint32_t slot, int64_t free, int64_t reserv
     o.reserve_units = sub64(o.reserve_units, slice_units)
     o.reserved_used += reserved
     if reserved:
-        release_extra(e, slot, g)
+        release_extra(e, slot)
 
 
 cdef inline void order_forget(Core* e, uint32_t slot) noexcept nogil:

@@ -103,16 +103,19 @@ cdef struct Leg:
     uint32_t next_free
     uint32_t account             # of the unit, so that self-trade prevention reads one line
 
-# What the live orders of one leg add up to; index 0 buys, 1 sells.
+# 64 B: what the live orders of one leg add up to; index 0 buys, 1 sells.
 cdef struct LegOrders:
     int64_t reserve_units[2]
-    int64_t extra_units[2]       # E of SPEC C3 that orders hold
     int64_t reserved_lots[2]
     int64_t free_lots[2]         # lots without a reserve
     uint32_t first_order
     uint32_t last_order
     uint32_t next_free
     uint32_t count
+
+# The E of SPEC C3 that they hold; few hold any. By the place of LegOrders, 0 where none is.
+cdef struct LegExtra:
+    int64_t units[2]
 
 # What few orders have; by slot, and committed where it is used.
 cdef struct OrderRare:
@@ -225,6 +228,7 @@ cdef struct Core:
     Unit* units
     Leg* legs
     LegOrders* groups
+    LegExtra* extras             # by group
     OrderPool pool
     OrderCold* cold
     OrderRare* rare              # by order slot; of those that have one
@@ -286,6 +290,7 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.block_usdc, e.sizes[16])
     arena_free(e.order_usdc, e.sizes[17])
     arena_free(e.rare, e.sizes[18])
+    arena_free(e.extras, e.sizes[19])
     pool_free(&e.pool)
     undo_free(&e.undo)
     memset(e, 0, sizeof(Core))
@@ -332,6 +337,7 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
     e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
     e.rare = <OrderRare*>take_arena(e, 18, orders * sizeof(OrderRare))
+    e.extras = <LegExtra*>take_arena(e, 19, legs * sizeof(LegExtra))
     if terms.block_collateral == COLLATERAL_IN_KIND:
         e.block_usdc = <BlockUsdc*>take_arena(e, 16, units * sizeof(BlockUsdc))
         e.order_usdc = <int64_t*>take_arena(e, 17, orders * sizeof(int64_t))
@@ -340,7 +346,7 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
         or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
-        or e.dormant == NULL or e.rare == NULL
+        or e.dormant == NULL or e.rare == NULL or e.extras == NULL
         or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
@@ -537,7 +543,6 @@ cdef inline void prefetch_owner(Core* e, uint32_t leg) noexcept nogil:
         prefetch(&e.units[e.legs[leg].unit])
     if g != NONE:
         prefetch(&e.groups[g])
-        prefetch(&e.groups[g].count)
 
 
 cdef inline bint has_reserved_orders(Core* e, uint32_t u) noexcept nogil:
