@@ -152,7 +152,17 @@ def test_the_last_unit_of_usdc_stays_when_it_is_margin(venue: World) -> None:
     assert venue.withdraw(DAVE, most, Currency.USDC).code == 0
 
 
-# ---- Q2: marks that are worth one unit a lot, where the slope of a short is no whole number
+# ---- Q2: marks that are worth one unit a lot, where a part of a unit decides
+
+def fine_contracts(venue: World) -> list[int]:
+    """Two contracts without fees and with v = 1, marked at 10,000 ticks."""
+    fine = replace(SOL_PERP_10X, lot_size_e9=10**3, min_order_lots=1, access_group=0,
+                   stale_after_ns=0)
+    pair = [venue.add_contract(replace(fine, symbol=symbol)) for symbol in ("X", "Y")]
+    for contract in pair:
+        venue.mark(contract, 10_000)
+    return pair
+
 
 #: Two shorts of one lot at 10,000 ticks, cash 3,000 units, maintenance 5 %. They stand while
 #: 3,000 - a - b >= 5 % of (20,000 + a + b), a and b being what the marks have risen: to 1,904.
@@ -169,13 +179,10 @@ def test_a_short_loses_its_margin_rate_too_with_every_tick(
     venue: World, case: tuple[str, tuple[int, int], tuple[int, int]]
 ) -> None:
     """Q1, Q2: a tick costs 1.05 units, not 1: who counts on 1 looks too late at one of them."""
-    fine = replace(SOL_PERP_10X, lot_size_e9=10**3, min_order_lots=1, access_group=0,
-                   stale_after_ns=0)                        # v = 1
-    pair = [venue.add_contract(replace(fine, symbol=symbol)) for symbol in ("X", "Y")]
+    pair = fine_contracts(venue)
     venue.open_account(5)
     venue.deposit(5, 3_000)
     for contract in pair:
-        venue.mark(contract, 10_000)
         assert venue.trade_short(5, MAKER, 1, 10_000, contract).code == 0
     _, rises, (last, rise) = case
     for contract, ticks in zip(pair, rises, strict=True):
@@ -183,3 +190,57 @@ def test_a_short_loses_its_margin_rate_too_with_every_tick(
         assert venue.side.faults() == []
     answer = venue.mark(pair[last], 10_000 + rise)
     assert [e.account for e in answer.of(Ev.LIQUIDATED)] == [5]
+
+
+#: Longs of one lot at 10,000 and at 100 ticks, cash 1,510 units; the large one's mark falls by a.
+#: They stand while 1,510 - a >= 5 % of (10,100 - a): to 1,057, where 453 stand against 452.15.
+@pytest.mark.parametrize("before", [0, 1_000, 1_056, 1_057])
+def test_what_is_left_of_a_unit_is_no_unit(venue: World, before: int) -> None:
+    """Q1, Q2: with less than a unit to spare the next tick is the last one."""
+    large, small = fine_contracts(venue)
+    venue.mark(small, 100)
+    venue.open_account(5)
+    venue.deposit(5, 1_510)
+    assert venue.trade(5, MAKER, 1, 10_000, large).code == 0
+    assert venue.trade(5, MAKER, 1, 100, small).code == 0
+    for fall in (before, 1_057):
+        assert venue.mark(large, 10_000 - fall).of(Ev.LIQUIDATED) == []
+        assert venue.side.faults() == []
+    assert [e.account for e in venue.mark(large, 8_942).of(Ev.LIQUIDATED)] == [5]
+
+
+def test_blocks_may_stand_where_a_mark_has_ended_a_row_of_others(venue: World) -> None:
+    """Q2, Q8: eight blocks under one tick end by one mark. Of eight new ones every second is at
+    10x, far below: the next mark that comes to the tick ends the others and leaves them alone."""
+    accounts = range(5, 13)
+    for account in accounts:
+        venue.open_account(account)
+        venue.deposit(account, 20 * USD)
+    for ends, leverage in ((accounts, 20), (accounts[::2], 10)):
+        venue.mark(BTC, 600_000)
+        for account in accounts:
+            at = 20 if account in ends else leverage
+            assert venue.trade(account, MAKER, 1, 60_000, **isolated(at)).code == 0
+        assert venue.side.faults() == []
+        assert venue.mark(BTC, 584_529).of(Ev.LIQUIDATED) == []
+        answer = venue.mark(BTC, 584_528)
+        assert [e.account for e in answer.of(Ev.LIQUIDATED)] == [*ends]
+        assert venue.side.faults() == []
+    for number, account in enumerate(accounts[1::2]):
+        venue.buy(MAKER, 1, 58_000)
+        assert venue.close(account, isolation_id=10 + 2 * number).code == 0
+        assert venue.side.faults() == []
+    assert venue.mark(BTC, 400_000).of(Ev.LIQUIDATED) == []
+
+
+def test_a_top_up_takes_main_to_its_last_unit(venue: World) -> None:
+    """I7: what lower leverage asks for may be all that main has, and not one unit more."""
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    need = venue.leverage(ALICE, 10, isolation_id=1).needed
+    assert venue.withdraw(ALICE, venue.cash(ALICE) - need + 1).code == 0
+    refused = venue.leverage(ALICE, 10, isolation_id=1, top_up=True)
+    assert (refused.code, refused.needed) == (Code.INSUFFICIENT_BALANCE, need)
+    assert refused.available == need - 1
+    venue.deposit(ALICE, 1)
+    assert venue.leverage(ALICE, 10, isolation_id=1, top_up=True).code == 0
+    assert venue.cash(ALICE) == 0

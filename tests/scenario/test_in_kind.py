@@ -243,6 +243,22 @@ def test_a_roll_s_loss_is_covered_too(kind: World) -> None:
 # ---- O7, I10, I11: closing
 
 
+@pytest.mark.parametrize(("held_units", "code"), [(2, 0), (1, Code.BEYOND_BANKRUPTCY)])
+def test_one_unit_of_usdc_gives_nothing(kind: World, held_units: int, code: int) -> None:
+    """O7, A4: ALICE's block sells at 56,600: -340, fee 2.83, of a cash one unit short of both.
+
+    Two units of USDC give floor(1.8) = 1, which is what is missing; one gives floor(0.9) = 0.
+    """
+    block_of(kind, ALICE, 100)
+    kind.add_margin(ALICE, 1, dollars("9.83") - 1)
+    kind.deposit(ALICE, held_units, USDC)
+    assert margin(kind, Kind.ADD_MARGIN, held_units, account=ALICE).code == 0
+    assert money(kind) == (dollars("342.83") - 1, held_units)
+    kind.mark(BTC, 590_000)
+    kind.buy(MAKER, 100, 56_600)
+    assert kind.close(ALICE, price=56_600, isolation_id=1).code == code
+
+
 @pytest.mark.parametrize(("price", "code"), [(56_699, 0), (56_698, Code.BEYOND_BANKRUPTCY)])
 def test_a_close_may_cost_what_the_usdc_gives(kind: World, price: int, code: int) -> None:
     """O7: 333 + 0.1 p - 6,000 - 0.00005 p >= 0 from 56,698.35 on; its value would be 370."""
