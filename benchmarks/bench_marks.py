@@ -188,23 +188,25 @@ def some_blocks(crowd, count):
 def give_back(crowd, accounts, units):
     """The money that the rounds took, and the keys as they are without it."""
     probe.engine().take_cash(crowd.engine, accounts, -measure.ROUNDS * units)
-    probe.engine().timed_filing(crowd.engine, accounts, np.zeros(1, np.uint64))
+    probe.engine().begin_filing(crowd.engine, accounts)
+    probe.engine().end_filing(crowd.engine)
     venue_loads.check(crowd.engine)
 
 
 def test_rekey_of_a_threshold_in_a_batch(benchmark, yardstick, crowd):
     """What moves a unit's money files it anew; here nothing but the filing is timed.
 
-    As when one command has changed so many units; each time the thresholds have come nearer by
-    three mark ticks and more.
+    As when one command has changed so many units: it has written them down before the clock runs.
+    Each time the thresholds have come nearer by three mark ticks and more.
     """
     timed, accounts = probe.engine(), some_blocks(crowd, REKEYED)
-    nearer, ticks = np.full(REKEYED, NEARER), np.zeros(1, np.uint64)
+    nearer = np.full(REKEYED, NEARER)
 
     def prepare():
         timed.take_cash(crowd.engine, accounts, nearer)
+        timed.begin_filing(crowd.engine, accounts)
         return Round(
-            lambda: timed.timed_filing(crowd.engine, accounts, ticks), REKEYED,
+            lambda: timed.end_filing(crowd.engine), REKEYED,
             yardstick.prepare(), yardstick.stretch, lambda _, __: None,
         )  # fmt: skip
 

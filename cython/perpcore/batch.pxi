@@ -48,8 +48,7 @@ cdef inline void find_words(const Matcher* m, const BookCommand* commands,
     for i in range(count):
         side = (commands[i].side - BUY) & 1
         word = likely_key(m, &commands[i], side) >> PRICEMAP_BITS
-        prefetch(&m.book.sides[side].ticks[word])
-        prefetch(&m.book.sides[side].directory[word])
+        prefetch(&m.book.sides[side].words[word])
 
 
 cdef inline void find_levels(const Matcher* m, const BookCommand* commands,

@@ -200,8 +200,9 @@ cdef inline int book_init(Book* b, int64_t max_ticks, uint32_t page_capacity) no
     """
     memset(b, 0, sizeof(Book))
     b.max_ticks = max_ticks
-    if (pricemap_init(&b.sides[BOOK_BUY], max_ticks, page_capacity) != 0
-            or pricemap_init(&b.sides[BOOK_SELL], max_ticks, page_capacity) != 0):
+    if (pricemap_init(&b.sides[BOOK_BUY], max_ticks, page_capacity, sizeof(Cell)) != 0
+            or pricemap_init(
+                &b.sides[BOOK_SELL], max_ticks, page_capacity, sizeof(Cell)) != 0):
         book_free(b)
         return -1
     return 0

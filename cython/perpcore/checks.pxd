@@ -14,11 +14,12 @@ from perpcore.reserves cimport (
 )
 from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Core, Leg, LegExtra, LegOrders, Market,
-    OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
+    DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Bucket, Core, Leg, LegExtra, LegOrders,
+    Market, OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
 )
 from perpcore.thresholds cimport (
-    Bucket, bucket_of, map_of, no_mark_is_safe, only_leg, solo_threshold, unsafe_mark,
+    bucket_of, head_chunk, is_chained, map_of, no_mark_is_safe, only_leg, solo_threshold,
+    unsafe_mark,
 )
 from perpcore.triggers cimport reached_order
 from perpcore.walks cimport next_unit
@@ -192,7 +193,7 @@ cdef inline bint stands_in(Core* e, uint32_t i) noexcept nogil:
     bucket = bucket_of(index, leg.key)
     if leg.chunk == IN_CELL:
         return i + 1 in (bucket.legs[0], bucket.legs[1], bucket.legs[2])
-    c = bucket.chunk - 1
+    c = head_chunk(bucket) if is_chained(bucket) else NONE
     while c != NONE and c != leg.chunk:
         c = e.chunks[c].next
     while c != NONE and n < e.chunks[c].count and e.chunks[c].legs[n] != i:

@@ -1,11 +1,11 @@
-"""Floor 2: a map from ticks to 16-byte cells that answers "smallest set tick" at a constant cost.
+"""Floor 2: a map from ticks to cells that answers "smallest set tick" at a constant cost.
 
 A bitmap over all ticks (64 ticks a word, one summary bit a word above it, and so on) says which
-ticks are set; a directory leads from 64 ticks to a page of 64 cells. Pages come from a recycled
+ticks are set; beside each word of it stands the page of its 64 cells. Pages come from a recycled
 pool and go back when their last tick is cleared, so memory follows what is set, not the range,
 and nothing is re-centered when a price jumps. Cells of clear ticks are zero. No allocation after
 init; a full pool is seen beforehand with `pricemap_has_room`. Callers that want the largest tick
-store mirrored keys.
+store mirrored keys; whoever has cells of another kind than a book's sets and clears ticks itself.
 """
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
@@ -16,9 +16,15 @@ from perpcore.undo cimport UndoLog, undo_on, undo_save
 cdef enum:
     PRICEMAP_BITS = 6            # 64 ticks a page and a bitmap word
     PRICEMAP_LOW = 63
-    PRICEMAP_LEVELS = 6          # 64 ** 6 > 2 ** 31 ticks
+    PRICEMAP_LEVELS = 5          # summaries: 64 ** 6 > 2 ** 31 ticks
 
-# 16 B: a book level (first order, last order, lots) or a bucket (its Bucket).
+# 64 ticks: which are set, and where their cells are.
+cdef struct Word:
+    uint64_t bits
+    uint32_t page                # + 1; 0: none
+    uint32_t _pad
+
+# 16 B: a book level.
 cdef struct Cell:
     uint32_t head
     uint32_t tail
@@ -32,14 +38,13 @@ cdef struct PriceMapState:
 
 cdef struct PriceMap:
     PriceMapState state
-    uint64_t* ticks              # lowest bitmap: one bit a tick
-    uint32_t* directory          # 64 ticks -> page + 1, 0: no page
-    Cell* cells
+    Word* words
+    void* cells                  # 64 a page
     uint32_t* free_pages         # stack: the page returned last is taken first
-    uint64_t* bitmaps[PRICEMAP_LEVELS]
+    uint64_t* summaries[PRICEMAP_LEVELS]
     int64_t max_tick
     uint32_t page_capacity
-    int level_count              # bitmaps in use; the last is one word
+    int level_count              # summaries in use; the last is one word
     void* arena
     uint64_t arena_bytes
     void* pool
@@ -57,11 +62,12 @@ cdef inline void pricemap_free(PriceMap* m) noexcept nogil:
     memset(m, 0, sizeof(PriceMap))
 
 
-cdef inline int pricemap_init(PriceMap* m, int64_t max_tick, uint32_t page_capacity) noexcept nogil:
+cdef inline int pricemap_init(PriceMap* m, int64_t max_tick, uint32_t page_capacity,
+                              uint64_t cell_bytes) noexcept nogil:
     """Empty map over ticks 0..max_tick (< 2^31) with page_capacity pages of 64 cells; 0 or -1."""
     cdef uint64_t words = (<uint64_t>max_tick >> PRICEMAP_BITS) + 1
     cdef uint64_t sizes[PRICEMAP_LEVELS]
-    cdef uint64_t offset = 0
+    cdef uint64_t offset = 0, wide = words
     cdef uint32_t page
     cdef int level = 0
     memset(m, 0, sizeof(PriceMap))
@@ -71,16 +77,14 @@ cdef inline int pricemap_init(PriceMap* m, int64_t max_tick, uint32_t page_capac
     m.max_tick = max_tick
     # More pages than the range has words could never be used.
     m.page_capacity = page_capacity if page_capacity < words else <uint32_t>words
-    m.arena_bytes = pricemap_lines(words * sizeof(uint32_t))
-    while True:
-        sizes[level] = pricemap_lines(words * sizeof(uint64_t))
+    m.arena_bytes = words * sizeof(Word)
+    while wide > 1:
+        wide = (wide + PRICEMAP_LOW) >> PRICEMAP_BITS
+        sizes[level] = pricemap_lines(wide * sizeof(uint64_t))
         m.arena_bytes += sizes[level]
         level += 1
-        if words == 1:
-            break
-        words = (words + PRICEMAP_LOW) >> PRICEMAP_BITS
     m.level_count = level
-    m.pool_bytes = <uint64_t>m.page_capacity * ((sizeof(Cell) << PRICEMAP_BITS) + sizeof(uint32_t))
+    m.pool_bytes = <uint64_t>m.page_capacity * ((cell_bytes << PRICEMAP_BITS) + sizeof(uint32_t))
     m.arena = arena_alloc(m.arena_bytes)
     m.pool = arena_alloc(m.pool_bytes)
     if m.arena == NULL or m.pool == NULL:
@@ -89,12 +93,12 @@ cdef inline int pricemap_init(PriceMap* m, int64_t max_tick, uint32_t page_capac
     # The summaries come first: they are small and always warm.
     while level > 0:
         level -= 1
-        m.bitmaps[level] = <uint64_t*>(<char*>m.arena + offset)
+        m.summaries[level] = <uint64_t*>(<char*>m.arena + offset)
         offset += sizes[level]
-    m.ticks = m.bitmaps[0]
-    m.directory = <uint32_t*>(<char*>m.arena + offset)
-    m.cells = <Cell*>m.pool
-    m.free_pages = <uint32_t*>(m.cells + (<uint64_t>m.page_capacity << PRICEMAP_BITS))
+    m.words = <Word*>(<char*>m.arena + offset)
+    m.cells = m.pool
+    m.free_pages = <uint32_t*>(<char*>m.pool + <uint64_t>m.page_capacity
+                               * (cell_bytes << PRICEMAP_BITS))
     for page in range(m.page_capacity):
         m.free_pages[page] = m.page_capacity - 1 - page
     m.state.free_count = m.page_capacity
@@ -112,17 +116,22 @@ cdef inline int64_t pricemap_min(const PriceMap* m) noexcept nogil:
 
 
 cdef inline bint pricemap_has(const PriceMap* m, int64_t tick) noexcept nogil:
-    return (m.ticks[tick >> PRICEMAP_BITS] >> (tick & PRICEMAP_LOW)) & 1
+    return (m.words[tick >> PRICEMAP_BITS].bits >> (tick & PRICEMAP_LOW)) & 1
+
+
+cdef inline uint64_t pricemap_place(const PriceMap* m, int64_t tick) noexcept nogil:
+    """Which of all cells a tick that is known to be set has."""
+    cdef uint64_t page = m.words[tick >> PRICEMAP_BITS].page - 1
+    return (page << PRICEMAP_BITS) + (tick & PRICEMAP_LOW)
 
 
 cdef inline Cell* pricemap_cell(const PriceMap* m, int64_t tick) noexcept nogil:
-    """The cell of a tick that is known to be set."""
-    cdef uint64_t page = m.directory[tick >> PRICEMAP_BITS] - 1
-    return &m.cells[(page << PRICEMAP_BITS) + (tick & PRICEMAP_LOW)]
+    """The level of a tick that is known to be set."""
+    return <Cell*>m.cells + pricemap_place(m, tick)
 
 
 cdef inline Cell* pricemap_find(const PriceMap* m, int64_t tick) noexcept nogil:
-    """The cell of a tick, or NULL when it is not set."""
+    """The level of a tick, or NULL when it is not set."""
     if not pricemap_has(m, tick):
         return NULL
     return pricemap_cell(m, tick)
@@ -135,38 +144,41 @@ cdef inline int64_t pricemap_next(const PriceMap* m, int64_t tick) noexcept nogi
     cdef int level = 0
     if tick >= m.max_tick:
         return -1
+    bits = m.words[at >> PRICEMAP_BITS].bits >> (at & PRICEMAP_LOW)
+    if bits != 0:
+        return <int64_t>(at + lowest_bit(bits))
     while True:
-        bits = m.bitmaps[level][at >> PRICEMAP_BITS] >> (at & PRICEMAP_LOW)
+        at = (at >> PRICEMAP_BITS) + 1
+        # Past the last word of a bitmap there is nothing to read.
+        if (level == m.level_count
+                or at > (<uint64_t>m.max_tick >> (PRICEMAP_BITS * (level + 1)))):
+            return -1
+        bits = m.summaries[level][at >> PRICEMAP_BITS] >> (at & PRICEMAP_LOW)
         if bits != 0:
             at += lowest_bit(bits)
             break
         level += 1
-        at = (at >> PRICEMAP_BITS) + 1
-        # Past the last word of a summary there is nothing to read.
-        if level == m.level_count or at > (<uint64_t>m.max_tick >> (PRICEMAP_BITS * level)):
-            return -1
     while level > 0:
         level -= 1
-        at = (at << PRICEMAP_BITS) + lowest_bit(m.bitmaps[level][at])
-    return <int64_t>at
+        at = (at << PRICEMAP_BITS) + lowest_bit(m.summaries[level][at])
+    return <int64_t>((at << PRICEMAP_BITS) + lowest_bit(m.words[at].bits))
 
 
 cdef inline bint pricemap_has_room(const PriceMap* m, int64_t tick) noexcept nogil:
     """An insert at `tick` cannot fail."""
-    return m.ticks[tick >> PRICEMAP_BITS] != 0 or m.state.free_count != 0
+    return m.words[tick >> PRICEMAP_BITS].bits != 0 or m.state.free_count != 0
 
 
 cdef inline void pricemap_open_page(PriceMap* m, uint64_t word, UndoLog* undo) noexcept nogil:
     """First tick of a word: give it a page and set the summaries that did not know of it."""
-    cdef int level = 1
+    cdef int level = 0
     cdef uint64_t* summary
     cdef uint64_t before
     CHECK(m.state.free_count != 0)
     m.state.free_count -= 1
-    undo_save(undo, &m.directory[word], sizeof(uint32_t))
-    m.directory[word] = m.free_pages[m.state.free_count] + 1
+    m.words[word].page = m.free_pages[m.state.free_count] + 1
     while level < m.level_count:
-        summary = &m.bitmaps[level][word >> PRICEMAP_BITS]
+        summary = &m.summaries[level][word >> PRICEMAP_BITS]
         before = summary[0]
         undo_save(undo, summary, sizeof(uint64_t))
         summary[0] = before | (<uint64_t>1 << (word & PRICEMAP_LOW))
@@ -178,16 +190,15 @@ cdef inline void pricemap_open_page(PriceMap* m, uint64_t word, UndoLog* undo) n
 
 cdef inline void pricemap_close_page(PriceMap* m, uint64_t word, UndoLog* undo) noexcept nogil:
     """Last tick of a word is cleared: return its page and clear the summaries that emptied."""
-    cdef int level = 1
+    cdef int level = 0
     cdef uint64_t* summary
     cdef uint32_t* place = &m.free_pages[m.state.free_count]
     undo_save(undo, place, sizeof(uint32_t))
-    undo_save(undo, &m.directory[word], sizeof(uint32_t))
-    place[0] = m.directory[word] - 1
-    m.directory[word] = 0
+    place[0] = m.words[word].page - 1
+    m.words[word].page = 0
     m.state.free_count += 1
     while level < m.level_count:
-        summary = &m.bitmaps[level][word >> PRICEMAP_BITS]
+        summary = &m.summaries[level][word >> PRICEMAP_BITS]
         undo_save(undo, summary, sizeof(uint64_t))
         summary[0] &= ~(<uint64_t>1 << (word & PRICEMAP_LOW))
         if summary[0] != 0:
@@ -196,50 +207,54 @@ cdef inline void pricemap_close_page(PriceMap* m, uint64_t word, UndoLog* undo) 
         level += 1
 
 
-cdef inline Cell* pricemap_enter(
-        PriceMap* m, int64_t tick, bint* was_set, UndoLog* undo) noexcept nogil:
-    """pricemap_insert that also says whether the tick was set.
+cdef inline bint pricemap_set(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """Set a tick; returns whether it was. The caller has asked for room.
 
     No branch tells a fresh tick from one that is set: in a market a quarter of them are fresh, in
     no order that can be foreseen.
     """
-    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
-    cdef uint64_t bits = m.ticks[word]
-    was_set[0] = (bits >> (tick & PRICEMAP_LOW)) & 1
-    if undo_on(undo) and not was_set[0]:
+    cdef uint64_t number = <uint64_t>tick >> PRICEMAP_BITS
+    cdef Word* word = &m.words[number]
+    cdef uint64_t bits = word.bits
+    cdef bint was_set = (bits >> (tick & PRICEMAP_LOW)) & 1
+    if undo_on(undo) and not was_set:
         undo_save(undo, &m.state, sizeof(PriceMapState))
-        undo_save(undo, &m.ticks[word], sizeof(uint64_t))
+        undo_save(undo, word, sizeof(Word))
     if rarely(bits == 0):
-        pricemap_open_page(m, word, undo)
-    m.ticks[word] = bits | <uint64_t>1 << (tick & PRICEMAP_LOW)
-    m.state.tick_count += 1 - <uint32_t>was_set[0]
+        pricemap_open_page(m, number, undo)
+    word.bits = bits | <uint64_t>1 << (tick & PRICEMAP_LOW)
+    m.state.tick_count += 1 - <uint32_t>was_set
     # -1 for "empty" is the largest unsigned tick.
     m.state.min_tick = tick if <uint64_t>tick < <uint64_t>m.state.min_tick else m.state.min_tick
+    return was_set
+
+
+cdef inline void pricemap_clear(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """Clear a tick that is set; its cell is zero again."""
+    cdef uint64_t number = <uint64_t>tick >> PRICEMAP_BITS
+    cdef Word* word = &m.words[number]
+    undo_save(undo, &m.state, sizeof(PriceMapState))
+    undo_save(undo, word, sizeof(Word))
+    word.bits &= ~(<uint64_t>1 << (tick & PRICEMAP_LOW))
+    m.state.tick_count -= 1
+    if word.bits == 0:
+        pricemap_close_page(m, number, undo)
+    if tick == m.state.min_tick:
+        m.state.min_tick = pricemap_next(m, tick)
+
+
+cdef inline Cell* pricemap_enter(
+        PriceMap* m, int64_t tick, bint* was_set, UndoLog* undo) noexcept nogil:
+    """The level of `tick`, set and zeroed if it was not; whoever writes it saves it first."""
+    was_set[0] = pricemap_set(m, tick, undo)
     return pricemap_cell(m, tick)
 
 
-cdef inline Cell* pricemap_insert(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
-    """The cell of `tick`, set and zeroed if it was not. The caller has asked for room.
-
-    Whoever writes the cell saves it first.
-    """
-    cdef bint was_set
-    return pricemap_enter(m, tick, &was_set, undo)
-
-
 cdef inline void pricemap_erase(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
-    """Clear a tick that is set, and its cell."""
-    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
+    """Clear a tick that is set, and its level."""
     cdef Cell* cell = pricemap_cell(m, tick)
-    undo_save(undo, &m.state, sizeof(PriceMapState))
-    undo_save(undo, &m.ticks[word], sizeof(uint64_t))
     undo_save(undo, cell, sizeof(Cell))
     cell.head = 0
     cell.tail = 0
     cell.qty_lots = 0
-    m.ticks[word] &= ~(<uint64_t>1 << (tick & PRICEMAP_LOW))
-    m.state.tick_count -= 1
-    if m.ticks[word] == 0:
-        pricemap_close_page(m, word, undo)
-    if tick == m.state.min_tick:
-        m.state.min_tick = pricemap_next(m, tick)
+    pricemap_clear(m, tick, undo)

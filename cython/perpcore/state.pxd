@@ -22,7 +22,8 @@ from perpcore.undo cimport (
 
 cdef enum:
     MAX_CONTRACTS = 64
-    CHUNK_IDS = 13
+    CELL_IDS = 3
+    CHUNK_IDS = 6
     IN_CELL = 0xFFFFFFFE         # of Leg.chunk: it stands in the map's cell
     SIZES_COUNT = 20
     REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
@@ -145,12 +146,15 @@ cdef struct Account:
     uint32_t timer               # place in the timer heap, NONE: none
     uint32_t _pad[3]
 
-# 64 B: ids of legs filed under one tick that its cell has no room for.
+# 12 B: the legs filed under one mark tick, in its map's cell, from the first on, + 1; 0: none.
+cdef struct Bucket:
+    uint32_t legs[CELL_IDS]      # the last: CHAINED + the first of the chunks that hold more
+
+# 32 B: legs that their bucket has no room for.
 cdef struct Chunk:
     uint32_t next
     uint32_t count
     uint32_t legs[CHUNK_IDS]
-    uint32_t _pad
 
 cdef struct Timer:
     int64_t expiry_ns
@@ -385,8 +389,10 @@ cdef inline int market_init(Core* e, Market* m) noexcept nogil:
             market_free(m)
             return -1
     if (book_init(&m.book, m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0
-            or pricemap_init(&m.longs, m.terms.max_mark_ticks, <uint32_t>pages) != 0
-            or pricemap_init(&m.shorts, m.terms.max_mark_ticks, <uint32_t>pages) != 0):
+            or pricemap_init(
+                &m.longs, m.terms.max_mark_ticks, <uint32_t>pages, sizeof(Bucket)) != 0
+            or pricemap_init(
+                &m.shorts, m.terms.max_mark_ticks, <uint32_t>pages, sizeof(Bucket)) != 0):
         market_free(m)
         return -1
     return 0

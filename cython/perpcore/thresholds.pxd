@@ -8,8 +8,8 @@ filed under a safe box: its slack is split over its legs, each leg gets the numb
 its part can pay for, and as long as no leg left its box the losses cannot exceed the slack; when
 one does, the unit is tested exactly and filed anew.
 
-A bucket keeps three legs in the map's own cell and the others in chunks: where ticks are sparse a
-filing costs no line but the cell's.
+A bucket keeps up to three legs in the map's own cell; of more it keeps two there and the others in
+chunks: where ticks are sparse a filing costs no line but the cell's.
 """
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -23,10 +23,10 @@ from perpcore.int128 cimport (
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below, rate_of,
 )
-from perpcore.memory cimport CHECK, prefetch
+from perpcore.memory cimport CHECK, either, prefetch
 from perpcore.pricemap cimport (
-    PRICEMAP_BITS, PriceMap, pricemap_cell, pricemap_erase, pricemap_has, pricemap_has_room,
-    pricemap_insert, pricemap_min,
+    PRICEMAP_BITS, PriceMap, pricemap_clear, pricemap_has, pricemap_min, pricemap_place,
+    pricemap_set,
 )
 from perpcore.records cimport NONE
 from perpcore.sort cimport Ranked
@@ -35,9 +35,9 @@ from perpcore.standing cimport (
     meets_maintenance, notional, required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
-    CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Chunk, Core, Leg, Market, Unit,
-    edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch, unit_rank,
-    unit_usdc,
+    CELL_IDS, CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Bucket, Chunk, Core, Leg,
+    Market, Unit, edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch,
+    unit_rank, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -51,19 +51,12 @@ cdef extern from *:
 
 cdef extern from *:
     """
-    #include <stdint.h>
-    struct __attribute__((may_alias)) PerpcoreBucket {
-        uint32_t chunk;
-        uint32_t legs[3];
-    };
+    static const uint32_t PERPCORE_CHAINED = 1U << 31;
     """
-    # A map's cell as the index uses it. All of it is stored + 1: 0 is none, as cells are cleared.
-    cdef struct Bucket "PerpcoreBucket":
-        uint32_t chunk           # the first, of legs that found no room here
-        uint32_t legs[3]         # taken from the first on
+    # Of a bucket's last place: legs and chunks are fewer than 2^31.
+    const uint32_t CHAINED "PERPCORE_CHAINED"
 
 cdef enum:
-    CELL_IDS = 3                 # legs that stand in a bucket's cell
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
     # How many legs move side by side, and by how many units units and their legs are loaded early.
     FEW_UNITS = 4
@@ -75,9 +68,10 @@ cdef enum:
 
 # A leg that has to move in the index.
 cdef struct Filing:
-    uint32_t leg                 # NONE: none, it stands where it should
-    int64_t key                  # of the map, -1: it leaves the index
-    int key_side
+    uint32_t leg
+    int64_t key                  # under which it will stand
+    PriceMap* left               # where it stands; NULL: nowhere
+    PriceMap* entered            # where it will stand; NULL: nowhere
 
 # Legs that are to move, of units that are planned together.
 cdef struct Plans:
@@ -92,13 +86,22 @@ cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
 
 cdef inline Bucket* bucket_of(const PriceMap* index, int64_t key) noexcept nogil:
     """The bucket of a key that is known to be set."""
-    return <Bucket*>pricemap_cell(index, key)
+    return <Bucket*>index.cells + pricemap_place(index, key)
+
+
+cdef inline bint is_chained(const Bucket* bucket) noexcept nogil:
+    return bucket.legs[2] & CHAINED != 0
+
+
+cdef inline uint32_t head_chunk(const Bucket* bucket) noexcept nogil:
+    """The only chunk of a chained bucket that may have holes, at its end."""
+    return bucket.legs[2] ^ CHAINED
 
 
 cdef inline uint32_t legs_in(const Bucket* bucket) noexcept nogil:
     """How many stand in the cell itself; no loop, as nothing foretells the number."""
     return ((bucket.legs[0] != 0) + <uint32_t>(bucket.legs[1] != 0)
-            + <uint32_t>(bucket.legs[2] != 0))
+            + <uint32_t>(bucket.legs[2] - 1 < CHAINED - 1))
 
 
 cdef inline uint32_t place_in_cell(const Bucket* bucket, uint32_t i) noexcept nogil:
@@ -107,8 +110,8 @@ cdef inline uint32_t place_in_cell(const Bucket* bucket, uint32_t i) noexcept no
     return n
 
 
-cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
-    """An empty chunk; whoever takes it says which one comes next."""
+cdef inline uint32_t chunk_take(Core* e, uint32_t after) noexcept nogil:
+    """An empty chunk in front of another one, or of NONE."""
     cdef uint32_t c = e.h.chunk_free
     if c != NONE:
         e.h.chunk_free = e.chunks[c].next
@@ -117,35 +120,46 @@ cdef inline uint32_t chunk_take(Core* e) noexcept nogil:
         e.h.chunk_top += 1
     undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
     e.chunks[c].count = 0
+    e.chunks[c].next = after
     return c
 
 
-cdef inline void file_leg(Core* e, uint32_t i, int key_side, int64_t key) noexcept nogil:
-    """Put a leg under a key: into the cell if it has room, else into the head chunk, the only one
-    that may have holes, at its end.
-    """
+cdef inline void put_in_chunk(Core* e, uint32_t c, uint32_t i) noexcept nogil:
+    """At the end of a chunk that has room; it is saved."""
+    edit_leg(e, i).chunk = c
+    e.chunks[c].legs[e.chunks[c].count] = i
+    e.chunks[c].count += 1
+
+
+cdef inline void file_leg(Core* e, uint32_t i, PriceMap* index, int64_t key) noexcept nogil:
+    """Put a leg under a key: into the cell if it has room, else into the head chunk."""
     cdef Leg* leg = edit_leg(e, i)
-    cdef Bucket* bucket = <Bucket*>pricemap_insert(
-        map_of(&e.markets[leg.contract], key_side), key, &e.undo)
-    cdef uint32_t n = legs_in(bucket), head
+    cdef Bucket* bucket
+    cdef uint32_t n, head
+    pricemap_set(index, key, &e.undo)
+    bucket = bucket_of(index, key)
+    n = legs_in(bucket)
     leg.key = <uint32_t>key
-    leg.key_side = <uint8_t>key_side
-    if n < CELL_IDS:
+    leg.key_side = leg.qty_lots < 0
+    if n + is_chained(bucket) < CELL_IDS:
         undo_save(&e.undo, bucket, sizeof(Bucket))
         bucket.legs[n] = i + 1
         leg.chunk = IN_CELL
         return
-    head = bucket.chunk - 1
-    if head == NONE or e.chunks[head].count == CHUNK_IDS:
-        head = chunk_take(e)
-        e.chunks[head].next = bucket.chunk - 1
+    if not is_chained(bucket):
+        # The last leg makes room for the chunk.
+        head = chunk_take(e, NONE)
+        put_in_chunk(e, head, bucket.legs[2] - 1)
         undo_save(&e.undo, bucket, sizeof(Bucket))
-        bucket.chunk = head + 1
+        bucket.legs[2] = head | CHAINED
+    elif e.chunks[head_chunk(bucket)].count == CHUNK_IDS:
+        head = chunk_take(e, head_chunk(bucket))
+        undo_save(&e.undo, bucket, sizeof(Bucket))
+        bucket.legs[2] = head | CHAINED
     else:
+        head = head_chunk(bucket)
         undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
-    leg.chunk = head
-    e.chunks[head].legs[e.chunks[head].count] = i
-    e.chunks[head].count += 1
+    put_in_chunk(e, head, i)
 
 
 cdef inline uint32_t place_in(const Chunk* chunk, uint32_t i) noexcept nogil:
@@ -159,7 +173,7 @@ cdef inline uint32_t place_in(const Chunk* chunk, uint32_t i) noexcept nogil:
 
 cdef inline void leave_chunk(Core* e, uint32_t i, Bucket* bucket) noexcept nogil:
     """Take a leg out of its chunk: the last id of the head chunk fills its place."""
-    cdef uint32_t at = e.legs[i].chunk, head = bucket.chunk - 1, moved
+    cdef uint32_t at = e.legs[i].chunk, head = head_chunk(bucket), moved
     undo_save(&e.undo, &e.chunks[head], sizeof(Chunk))
     e.chunks[head].count -= 1
     moved = e.chunks[head].legs[e.chunks[head].count]
@@ -170,17 +184,14 @@ cdef inline void leave_chunk(Core* e, uint32_t i, Bucket* bucket) noexcept nogil
             edit_leg(e, moved).chunk = at
     if e.chunks[head].count == 0:
         undo_save(&e.undo, bucket, sizeof(Bucket))
-        bucket.chunk = e.chunks[head].next + 1
+        bucket.legs[2] = 0 if e.chunks[head].next == NONE else e.chunks[head].next | CHAINED
         e.chunks[head].next = e.h.chunk_free
         e.h.chunk_free = head
 
 
-cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
-    """Take a leg out of the index; a place in the cell is filled from the cell alone."""
+cdef inline void take_out(Core* e, uint32_t i, PriceMap* index) noexcept nogil:
+    """Take a leg out of the map in which it stands; a place in the cell is filled from the cell."""
     cdef Leg* leg = edit_leg(e, i)
-    if leg.chunk == NONE:
-        return
-    cdef PriceMap* index = map_of(&e.markets[leg.contract], leg.key_side)
     cdef Bucket* bucket = bucket_of(index, leg.key)
     cdef uint32_t last
     if leg.chunk == IN_CELL:
@@ -190,52 +201,57 @@ cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
         bucket.legs[last] = 0
     else:
         leave_chunk(e, i, bucket)
-    if bucket.legs[0] == 0 and bucket.chunk == 0:
-        pricemap_erase(index, leg.key, &e.undo)
+    if bucket.legs[0] | bucket.legs[2] == 0:
+        pricemap_clear(index, leg.key, &e.undo)
     leg.chunk = NONE
 
 
-cdef inline Filing filing_of(Core* e, uint32_t i, int64_t mark) noexcept nogil:
-    """What files a leg under the mark at which its unit must be looked at; out of range: never."""
-    cdef Leg* leg = &e.legs[i]
-    cdef int64_t last = e.markets[leg.contract].terms.max_mark_ticks, key
-    cdef int side = 0 if leg.qty_lots > 0 else 1
-    if leg.qty_lots == 0 or mark < 1 or mark > last:
-        return Filing(i if leg.chunk != NONE else <uint32_t>NONE, -1, side)
-    key = last - mark if side == 0 else mark
-    if leg.chunk != NONE and leg.key == key and leg.key_side == side:
-        return Filing(NONE, key, side)
-    return Filing(i, key, side)
+cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
+    """Take a leg out of the index, if it is there."""
+    if e.legs[i].chunk != NONE:
+        take_out(e, i, map_of(&e.markets[e.legs[i].contract], e.legs[i].key_side))
 
 
 cdef inline void move_leg(Core* e, const Filing* f) noexcept nogil:
-    unfile_leg(e, f.leg)
-    if f.key >= 0:
-        file_leg(e, f.leg, f.key_side, f.key)
+    if f.left != NULL:
+        take_out(e, f.leg, f.left)
+    if f.entered != NULL:
+        file_leg(e, f.leg, f.entered, f.key)
 
 
 cdef inline void plan_leg(Core* e, Plans* plans, uint32_t i, int64_t mark) noexcept nogil:
-    """Put down that a leg is to stand under a mark, unless it does."""
-    cdef Filing f = filing_of(e, i, mark)
-    if f.leg == NONE:
+    """Put down that a leg is to stand under the mark at which its unit must be looked at, unless it
+    does; out of range: never.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t last = m.terms.max_mark_ticks
+    cdef Filing* f = &plans.filings[plans.count]
+    f.leg = i
+    f.left = f.entered = NULL
+    if leg.chunk != NONE:
+        f.left = map_of(m, leg.key_side)
+    if leg.qty_lots and 1 <= mark <= last:
+        f.entered = &m.longs if leg.qty_lots > 0 else &m.shorts
+        f.key = last - mark if leg.qty_lots > 0 else mark
+        if f.entered == f.left and leg.key == f.key:
+            return
+    elif f.left == NULL:
         return
-    plans.filings[plans.count] = f
     plans.count += 1
     if plans.are_many:
-        ahead_of_cells(e, &f)
+        ahead_of_cells(e, leg, f)
 
 
-cdef inline void ahead_of_cells(Core* e, const Filing* f) noexcept nogil:
+cdef inline void ahead_of_cells(Core* e, const Leg* leg, const Filing* f) noexcept nogil:
     """Start loading the buckets that a leg leaves and enters."""
-    cdef Leg* leg = &e.legs[f.leg]
-    cdef Market* m = &e.markets[leg.contract]
-    if leg.chunk != NONE:
-        prefetch(pricemap_cell(map_of(m, leg.key_side), leg.key))
+    if f.left != NULL:
+        prefetch(bucket_of(f.left, leg.key))
         if leg.chunk != IN_CELL:
             prefetch(&e.chunks[leg.chunk])
     # A tick that is not set yet has its cell where its neighbors are.
-    if f.key >= 0 and map_of(m, f.key_side).directory[f.key >> PRICEMAP_BITS]:
-        prefetch(pricemap_cell(map_of(m, f.key_side), f.key))
+    if f.entered != NULL:
+        prefetch(bucket_of(f.entered, f.key))
 
 
 cdef inline int64_t solo_cash(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -446,7 +462,7 @@ cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
 
 cdef inline void plan_only(Core* e, uint32_t u, uint32_t i, bint initial,
                            Plans* plans) noexcept nogil:
-    """Where the one leg of a unit moves, unless its key still serves."""
+    """Where the one leg of a main account moves, unless its key still serves."""
     cdef int64_t mark
     if ((initial or e.units[u].flags & FILED_FOR_CALL) and key_serves(e, u, i, True)):
         note_filing(e, u, True)
@@ -456,18 +472,35 @@ cdef inline void plan_only(Core* e, uint32_t u, uint32_t i, bint initial,
         return
     note_filing(e, u, initial)
     mark = solo_threshold(e, u, i, initial)
-    if not is_block(&e.units[u]):
-        mark = with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark)
+    plan_leg(e, plans, i, with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark))
+
+
+cdef inline void plan_block(Core* e, uint32_t i, Plans* plans) noexcept nogil:
+    """Where a block's leg moves; it stays where its key comes first on the way to its threshold."""
+    cdef Leg* leg = &e.legs[i]
+    cdef Market* m = &e.markets[leg.contract]
+    cdef int64_t mark = 0, at
+    if leg.qty_lots:
+        mark = solo_threshold(e, leg.unit, i, False)
+        if leg.chunk != NONE and leg.key_side == (leg.qty_lots < 0):
+            at = leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+            if (mark >= at > m.live.mark_ticks if leg.key_side
+                    else mark <= at < m.live.mark_ticks):
+                return
     plan_leg(e, plans, i, mark)
 
 
 cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     """Where a unit's legs move; the margin call comes first if it has reserved orders."""
-    cdef uint32_t i = only_leg(e, u), j
+    cdef uint32_t i, j
     cdef bint initial
     if e.units[u].first_leg == NONE:
         return
-    initial = not is_block(&e.units[u]) and has_reserved_orders(e, u)
+    if is_block(&e.units[u]):
+        plan_block(e, e.units[u].first_leg, plans)
+        return
+    i = only_leg(e, u)
+    initial = has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
         plan_box(e, u, initial, plans)
@@ -519,27 +552,26 @@ cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
         ahead_of_next(e, e.dirty[n + AHEAD_THIRD], 2)
 
 
-cdef inline void ahead_of_head(Core* e, const Bucket* bucket) noexcept nogil:
-    """Start loading the first chunk of a bucket; of all, if it has none: no branch tells."""
-    prefetch(&e.chunks[bucket.chunk - (bucket.chunk != 0)])
-
-
-cdef inline void ahead_of_heads(Core* e, const Filing* f) noexcept nogil:
-    """Start loading the first chunks of the two buckets."""
+cdef inline void ahead_of_more(Core* e, const Filing* f) noexcept nogil:
+    """Start loading what the buckets' last places lead to: a head chunk, or the leg that makes room
+    for one.
+    """
     cdef Leg* leg = &e.legs[f.leg]
-    cdef Market* m = &e.markets[leg.contract]
-    if leg.chunk < IN_CELL:
-        ahead_of_head(e, bucket_of(map_of(m, leg.key_side), leg.key))
-    if f.key >= 0 and pricemap_has(map_of(m, f.key_side), f.key):
-        ahead_of_head(e, bucket_of(map_of(m, f.key_side), f.key))
+    cdef uint32_t last
+    if f.left != NULL and leg.chunk != IN_CELL:
+        prefetch(&e.chunks[head_chunk(bucket_of(f.left, leg.key))])
+    if f.entered != NULL and pricemap_has(f.entered, f.key):
+        last = bucket_of(f.entered, f.key).legs[2]
+        prefetch(either(last & CHAINED != 0, <uint32_t*>&e.chunks[last ^ CHAINED],
+                        <uint32_t*>&e.legs[last - 1]))
 
 
 cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
     """Start loading the leg from another chunk that will fill the place which this one leaves."""
     cdef Leg* leg = &e.legs[f.leg]
     cdef uint32_t head
-    if leg.chunk < IN_CELL:
-        head = bucket_of(map_of(&e.markets[leg.contract], leg.key_side), leg.key).chunk - 1
+    if f.left != NULL and leg.chunk != IN_CELL:
+        head = head_chunk(bucket_of(f.left, leg.key))
         if head != leg.chunk:
             prefetch(&e.legs[e.chunks[head].legs[e.chunks[head].count - 1]])
 
@@ -552,7 +584,7 @@ cdef inline void carry_out(Core* e, Plans* plans) noexcept nogil:
     cdef uint32_t k
     if plans.are_many:
         for k in range(plans.count):
-            ahead_of_heads(e, &plans.filings[k])
+            ahead_of_more(e, &plans.filings[k])
         for k in range(plans.count):
             ahead_of_last(e, &plans.filings[k])
     for k in range(plans.count):
@@ -618,19 +650,52 @@ cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept no
     return solo_threshold(e, u, i, False)
 
 
-cdef inline uint32_t empty_chunks(Core* e, uint32_t c, uint32_t count) noexcept nogil:
-    """The legs of a chunk and all behind it into `tested`; the chunks are free."""
-    cdef uint32_t n, after
-    while c != NONE:
-        after = e.chunks[c].next
-        for n in range(e.chunks[c].count):
-            e.tested[count] = e.chunks[c].legs[n]
-            prefetch(&e.legs[e.tested[count]])
-            count += 1
-        undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
-        e.chunks[c].next = e.h.chunk_free
-        e.h.chunk_free = c
-        c = after
+cdef inline uint32_t empty_bucket(Core* e, PriceMap* index, int64_t key,
+                                  uint32_t count) noexcept nogil:
+    """The legs of a bucket's cell into `tested`; the key is clear."""
+    cdef Bucket* bucket = bucket_of(index, key)
+    cdef uint32_t n
+    for n in range(legs_in(bucket)):
+        e.tested[count] = bucket.legs[n] - 1
+        prefetch(&e.legs[e.tested[count]])
+        count += 1
+    undo_save(&e.undo, bucket, sizeof(Bucket))
+    for n in range(CELL_IDS):
+        bucket.legs[n] = 0
+    pricemap_clear(index, key, &e.undo)
+    return count
+
+
+cdef inline uint32_t empty_chunk(Core* e, uint32_t c, uint32_t count) noexcept nogil:
+    """The legs of a chunk into `tested`; it is free."""
+    cdef uint32_t n
+    for n in range(e.chunks[c].count):
+        e.tested[count] = e.chunks[c].legs[n]
+        prefetch(&e.legs[e.tested[count]])
+        count += 1
+    undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
+    e.chunks[c].next = e.h.chunk_free
+    e.h.chunk_free = c
+    return count
+
+
+cdef inline uint32_t empty_chains(Core* e, uint32_t heads, uint32_t count) noexcept nogil:
+    """The legs of all chunks behind the `heads` first ones in `ranked` into `tested`.
+
+    One chunk of each chain after another, so that the next ones are asked for early.
+    """
+    cdef uint32_t n, c, after, left
+    while heads:
+        left = 0
+        for n in range(heads):
+            c = e.ranked[n].index
+            after = e.chunks[c].next
+            count = empty_chunk(e, c, count)
+            if after != NONE:
+                prefetch(&e.chunks[after])
+                e.ranked[left].index = after
+                left += 1
+        heads = left
     return count
 
 
@@ -642,7 +707,7 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
     """
     cdef Market* m = &e.markets[contract]
     cdef int64_t mark = m.live.mark_ticks, key, bound
-    cdef uint32_t heads = 0, count = 0, n
+    cdef uint32_t heads = 0, count = 0
     cdef PriceMap* index
     cdef Bucket* bucket
     cdef int side
@@ -652,19 +717,13 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
         key = pricemap_min(index)
         while key >= 0 and key <= bound:
             bucket = bucket_of(index, key)
-            for n in range(legs_in(bucket)):
-                e.tested[count] = bucket.legs[n] - 1
-                prefetch(&e.legs[e.tested[count]])
-                count += 1
-            if bucket.chunk:
-                e.ranked[heads].index = bucket.chunk - 1
+            if is_chained(bucket):
+                e.ranked[heads].index = head_chunk(bucket)
                 prefetch(&e.chunks[e.ranked[heads].index])
                 heads += 1
-            pricemap_erase(index, key, &e.undo)
+            count = empty_bucket(e, index, key, count)
             key = pricemap_min(index)
-    for n in range(heads):
-        count = empty_chunks(e, e.ranked[n].index, count)
-    return count
+    return empty_chains(e, heads, count)
 
 
 cdef inline void ahead_of_look(Core* e, uint32_t n) noexcept nogil:

@@ -6,10 +6,11 @@ test_isolated): maintenance 2.5 % and fee reserve 0.55 % of the notional.
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
-from reference.codes import Code, Currency, Ev
+from reference.codes import Code, Currency, Ev, Kind
 from world import (
     ALICE,
     BOB,
@@ -231,6 +232,41 @@ def test_blocks_may_stand_where_a_mark_has_ended_a_row_of_others(venue: World) -
         assert venue.close(account, isolation_id=10 + 2 * number).code == 0
         assert venue.side.faults() == []
     assert venue.mark(BTC, 400_000).of(Ev.LIQUIDATED) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_blocks_under_one_tick_each_leaves_alone(venue: World, seed: int) -> None:
+    """Q2, X1: thirty accounts open and close at random, at 20x or at 10x, so that the same two ticks
+    fill and empty in any order; a preview of each step leaves no trace. At the end a mark ends all
+    that stand at 20x, and nobody else."""
+    rng = random.Random(seed)
+    accounts = range(5, 35)
+    at: dict[int, int] = {}
+    ids: dict[int, int] = {}
+    for account in accounts:
+        venue.open_account(account)
+        venue.deposit(account, 100 * USD)
+    for _ in range(150):
+        account = rng.choice(accounts)
+        if account in at:
+            venue.buy(MAKER, 1, 60_000)
+            venue.preview(Kind.CLOSE_POSITION, account=account, contract=BTC,
+                          isolation_id=ids[account])
+            assert venue.side.faults() == []
+            assert venue.close(account, isolation_id=ids[account]).code == 0
+            del at[account]
+        else:
+            leverage = rng.choice((20, 20, 10))
+            answer = venue.trade(account, MAKER, 1, 60_000, **isolated(leverage))
+            assert answer.code == 0
+            at[account] = leverage
+            ids[account] = answer.of(Ev.BLOCK_OPEN)[0].isolation_id
+        assert venue.side.faults() == []
+    assert venue.mark(BTC, 584_529).of(Ev.LIQUIDATED) == []
+    answer = venue.mark(BTC, 584_528)
+    assert sorted(e.account for e in answer.of(Ev.LIQUIDATED)) == sorted(
+        account for account, leverage in at.items() if leverage == 20)
+    assert venue.side.faults() == []
 
 
 def test_a_top_up_takes_main_to_its_last_unit(venue: World) -> None:

@@ -7,8 +7,8 @@ from perpcore.book cimport (
     OrderPool, pool_find, pool_free, pool_init, pool_release, pool_take,
 )
 from perpcore.pricemap cimport (
-    Cell, PriceMap, pricemap_erase, pricemap_find, pricemap_free, pricemap_has_room, pricemap_init,
-    pricemap_insert, pricemap_min, pricemap_next,
+    Cell, PriceMap, pricemap_enter, pricemap_erase, pricemap_find, pricemap_free, pricemap_has_room,
+    pricemap_init, pricemap_min, pricemap_next,
 )
 from perpcore.records cimport NONE as NO_SLOT
 from perpcore.undo cimport (
@@ -21,7 +21,7 @@ NONE = <uint32_t>NO_SLOT
 def init_code(max_tick, pages):
     """What pricemap_init answers."""
     cdef PriceMap m
-    code = pricemap_init(&m, max_tick, pages)
+    code = pricemap_init(&m, max_tick, pages, sizeof(Cell))
     pricemap_free(&m)
     return code
 
@@ -33,7 +33,7 @@ cdef class Map:
     cdef UndoLog undo
 
     def __cinit__(self, max_tick, pages):
-        assert pricemap_init(&self.m, max_tick, pages) == 0
+        assert pricemap_init(&self.m, max_tick, pages, sizeof(Cell)) == 0
         assert undo_init(&self.undo, 1 << 24) == 0
 
     def __dealloc__(self):
@@ -62,7 +62,8 @@ cdef class Map:
         return pricemap_has_room(&self.m, tick)
 
     def put(self, tick, value):
-        cdef Cell* cell = pricemap_insert(&self.m, tick, &self.undo)
+        cdef bint was_set
+        cdef Cell* cell = pricemap_enter(&self.m, tick, &was_set, &self.undo)
         undo_save(&self.undo, cell, sizeof(Cell))
         before = cell.head
         cell.head = value
