@@ -17,7 +17,7 @@ from perpcore.int128 cimport (
 )
 from perpcore.liquidation cimport ahead_of_test, run_rounds
 from perpcore.margin cimport funding_change
-from perpcore.memory cimport CHECK
+from perpcore.memory cimport CHECK, prefetch
 from perpcore.orders cimport mark_code
 from perpcore.policies cimport (
     LOSS_ONE_PERCENT, SOCIALIZE_BY_TRADER, UNLOCK_AT_NEXT_SETTLEMENT, UNLOCK_NONNEGATIVE,
@@ -30,7 +30,7 @@ from perpcore.sort cimport Ranked, ranked_before, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
-    is_block, main_of, orders_matter, smudge, touch, unit_rank,
+    is_block, main_of, money_matters, orders_matter, smudge, touch, unit_rank,
 )
 from perpcore.thresholds cimport fails_a_test
 from perpcore.transfers cimport cover_negative, cover_usd
@@ -42,6 +42,9 @@ cdef extern from *:
     """
     # In the place of a profit.
     const uint64_t HAS_DEBT "PERPCORE_HAS_DEBT"
+
+cdef enum:
+    AHEAD_ROW = 32               # by how many units a walk in memory's order loads them early
 
 
 # ---- funding ------------------------------------------------------------------------------------
@@ -219,7 +222,7 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
     """From the unit's cash; a block's missing part from its own USDC, then from what its orders
     give back to main (S4)."""
     cdef int64_t own = share
-    cdef uint32_t contract = NO_CONTRACT, main = main_of(e, u)
+    cdef uint32_t contract = NO_CONTRACT, main
     if is_block(&e.units[u]):
         contract = e.legs[e.units[u].first_leg].contract
         own = smaller(share, not_below_zero(e.units[u].cash_units))
@@ -228,6 +231,7 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
         write_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
         smudge(e, u)
     if own < share:
+        main = main_of(e, u)
         end_orders(e, u, False, DONE_SOCIALIZED)
         post_cash(e, main, -(share - own), R_SOCIALIZED_LOSS, contract, 0)
     # A payment changes nobody else: who has paid can be tested.
@@ -236,11 +240,12 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
 
 cdef inline void pay_winner(Core* e, uint32_t u, int64_t share) noexcept nogil:
     """A unit pays itself; of an account main pays first, then its blocks, each from its profit."""
-    cdef uint32_t payer = u, after = e.accounts[e.units[u].account].first_block
+    cdef uint32_t payer = u, after
     cdef int64_t part
     if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
         pay_share(e, u, share)
         return
+    after = e.accounts[e.units[u].account].first_block
     while share:
         CHECK(payer != NONE)
         part = smaller(share, profit_of(e, payer))
@@ -349,6 +354,7 @@ cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
     cdef int64_t profit, kept
     cdef Unit* unit
     for u in range(e.h.unit_top):
+        prefetch(&e.units[u + AHEAD_ROW])
         unit = &e.units[u]
         if unit.account == NONE or unit.session_pnl_units | unit.kept_units == 0:
             continue
@@ -380,22 +386,25 @@ cdef inline void test_holders(Core* e) noexcept nogil:
     """Every unit with a position is tested (S3); the round puts who is touched into unit order.
 
     Every unit passed its margin tests when it last changed, a mark crossed it or funding was paid:
-    what can still follow from a test is the rest of orders_matter.
+    what can still follow from a test is the rest of orders_matter, which for a unit with a position
+    needs a call or USD below 0.
     """
     cdef uint32_t u
     for u in range(e.h.unit_top):
-        if e.units[u].account != NONE and orders_matter(e, u) and holds_position(e, u):
+        prefetch(&e.units[u + AHEAD_ROW])
+        if (money_matters(&e.units[u]) and e.units[u].account != NONE
+                and orders_matter(e, u) and holds_position(e, u)):
             touch(e, u)
 
 
-cdef inline void allow_second_time(Core* e) noexcept nogil:
+cdef inline void allow_second_time(Core* e, uint32_t count) noexcept nogil:
     """Who was liquidated before the roll may be again in the new session's first pass.
 
     All others passed their tests then, and what came since either touched them or kept their
-    equity: they need no second look.
+    equity: they need no second look. Who is liquidated is filed anew: `count` were by then.
     """
     cdef uint32_t n, u
-    for n in range(e.dirty_count):                   # who is liquidated is filed anew
+    for n in range(count):
         u = e.dirty[n]
         if e.units[u].account != NONE and e.units[u].flags & DONE_THIS_COMMAND:
             edit_unit(e, u).flags &= 0xFF ^ DONE_THIS_COMMAND
@@ -456,13 +465,14 @@ cdef inline int settle(Core* e) noexcept nogil:
     """SETTLE_SESSION: funding, liquidation, roll, loss, lock, and the new session's first pass."""
     cdef int code = settlement_code(e)
     cdef int64_t loss
-    cdef uint32_t count
+    cdef uint32_t count, changed
     cdef Event* ev
     if code:
         return code
     pay_pending_funding(e)
     test_holders(e)
     run_rounds(e)
+    changed = e.dirty_count
     count = roll_everything(e)
     loss = resolve_loss(e, count)
     release_or_keep(e, loss)
@@ -472,5 +482,5 @@ cdef inline int settle(Core* e) noexcept nogil:
     ev.balance_units = <int64_t>i128_low64(e.h.fund_units[USD_LEDGER])
     e.h.session += 1
     # The new session's first pass is the one that ends every command.
-    allow_second_time(e)
+    allow_second_time(e, changed)
     return OK

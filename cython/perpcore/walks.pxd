@@ -7,15 +7,17 @@ from perpcore.records cimport NONE
 from perpcore.state cimport Core, is_block
 
 cdef enum:
-    # By how many accounts a walk over all units loads them, and their positions, early.
-    AHEAD_UNITS = 16
-    AHEAD_LEGS = 8
+    # By how many accounts a walk over all units loads them, and their units and positions, early.
+    AHEAD_ACCOUNTS = 48
+    AHEAD_UNITS = 32
+    AHEAD_LEGS = 16
 
 
 cdef inline void ahead_of_account(Core* e, uint32_t account) noexcept nogil:
     cdef uint32_t u
     if account + AHEAD_UNITS >= e.h.account_count:
         return
+    prefetch(&e.accounts[account + AHEAD_ACCOUNTS])
     prefetch(&e.units[e.accounts[account + AHEAD_UNITS].unit])
     u = e.accounts[account + AHEAD_UNITS].first_block
     if u != NONE:
