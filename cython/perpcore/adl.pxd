@@ -10,17 +10,17 @@ from perpcore.codes cimport DELEVERAGED, R_REALIZED_PNL
 from perpcore.contract cimport E6
 from perpcore.fund cimport hand_to_fund
 from perpcore.int128 cimport (
-    add64, floor_div, i128_floor_div, i128_floor_div64, i128_low64, i128_mul, mul64, mul_div_ceil,
-    smaller, sub64,
+    add64, floor_div, i128_floor_div, i128_floor_div64, i128_low64, i128_mul, i128_within,
+    magnitude, mul64, mul_div_ceil, smaller, sub64,
 )
-from perpcore.margin cimport bankruptcy_mark, within
+from perpcore.margin cimport bankruptcy_mark
 from perpcore.policies cimport (
     ADL_AT_MARK, ADL_PRO_RATA, ADL_QUEUE_AT_MARK, BACKSTOP_ADL,
 )
 from perpcore.posting cimport move_position, post_cash
 from perpcore.records cimport NONE, Event
 from perpcore.sort cimport Ranked, ranked_select, ranked_sort
-from perpcore.standing cimport equity, magnitude, notional, paying_equity, position_upnl
+from perpcore.standing cimport equity, notional, paying_equity, position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, Core, Leg, Market, is_block, unit_event, unit_rank,
 )
@@ -47,10 +47,10 @@ cdef inline int64_t adl_score(Core* e, uint32_t i) noexcept nogil:
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t base = magnitude(leg.opening_cost_units), own = equity(e, leg.unit, NULL)
     cdef int64_t profit = position_upnl(m, leg.qty_lots, leg.opening_cost_units)
-    cdef int64_t profit_e6 = within(
+    cdef int64_t profit_e6 = i128_within(
         i128_floor_div(i128_mul(profit, E6), <uint64_t>(base if base > 1 else 1)),
         -ADL_CLIP, ADL_CLIP)
-    cdef int64_t leverage_e3 = within(
+    cdef int64_t leverage_e3 = i128_within(
         i128_floor_div(i128_mul(notional(m, leg.qty_lots), 1_000),
                        <uint64_t>(own if own > 1 else 1)), -ADL_CLIP, ADL_CLIP)
     if profit_e6 > 0:

@@ -8,7 +8,7 @@ from perpcore.codes cimport (
 )
 from perpcore.contract cimport margin_rate
 from perpcore.eligibility cimport eligibility_code
-from perpcore.int128 cimport add64, not_below_zero, sub64
+from perpcore.int128 cimport add64, magnitude, not_below_zero, sub64
 from perpcore.margin cimport rate_ceil
 from perpcore.memory cimport CHECK
 from perpcore.orders cimport Answer, mark_code
@@ -17,8 +17,8 @@ from perpcore.reserves cimport (
     change_order_usdc, order_extra, order_reserve, order_usdc, reserved_left,
 )
 from perpcore.standing cimport (
-    Amounts, amounts, convertible, free_money, magnitude, most_usdc_out, notional, removable,
-    removable_usdc, transferable,
+    Amounts, amounts, convertible, free_money, most_usdc_out, notional, removable, removable_usdc,
+    transferable,
 )
 from perpcore.state cimport (
     Account, Core, Leg, LegOrders, Market, OrderCold, Unit, block_by_id, core_commit, core_mark,
@@ -122,6 +122,11 @@ cdef inline void raise_reserve(Core* e, uint32_t slot, int64_t units,
     g.reserve_units[side] = add64(g.reserve_units[side], units)
 
 
+cdef inline bint raises(int64_t now, int64_t leverage) noexcept nogil:
+    """Needs another leverage than now."""
+    return leverage > now
+
+
 cdef inline void announce_leverage(Core* e, uint32_t u, uint32_t contract,
                                    int64_t leverage) noexcept nogil:
     cdef Event* ev = unit_event(e, LEVERAGE_SET, u, contract)
@@ -153,7 +158,7 @@ cdef inline int set_block_leverage(Core* e, const Command* c, uint32_t u, Answer
     cdef int64_t position, need
     cdef Amounts main
     cdef int code
-    if c.leverage > e.units[u].leverage:
+    if raises(e.units[u].leverage, c.leverage):
         code = eligibility_code(e, c.account, c.contract, True, c.leverage, 0)
         if code:
             return code
@@ -209,7 +214,7 @@ cdef inline int set_main_leverage(Core* e, const Command* c, Answer* a) noexcept
     now = now if now else largest
     if c.leverage == now:
         return OK
-    if c.leverage > now:
+    if raises(now, c.leverage):
         code = eligibility_code(e, c.account, c.contract, False, c.leverage, 0)
     if code == OK and leg == NONE and not has_room(e, 0, 1, 0):
         code = CAPACITY
@@ -218,7 +223,7 @@ cdef inline int set_main_leverage(Core* e, const Command* c, Answer* a) noexcept
     mark = core_mark(e)
     if leg == NONE:
         leg = leg_take(e, u, c.contract)
-    if c.leverage > now:
+    if raises(now, c.leverage):
         edit_leg(e, leg).leverage = c.leverage
     else:
         code = lower_main(e, u, leg, c.leverage, a)

@@ -72,10 +72,10 @@ cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
     """Empty pool of `capacity` slots (below 2^31) and the index of their ids; 0 or -1."""
     cdef int line_bits = 1
     memset(pool, 0, sizeof(OrderPool))
-    if capacity == 0 or capacity >= (<uint32_t>1 << 31):
+    if capacity == 0 or capacity >> 31:
         return -1
     # Heads are many, so that nearly every chain is one order long and branches are foreseen.
-    while (<uint64_t>32 << line_bits) < 5 * <uint64_t>capacity:
+    while 5 * <uint64_t>capacity >> (line_bits + 5):
         line_bits += 1
     pool.capacity = capacity
     pool.id_shift = 64 - line_bits
@@ -228,13 +228,13 @@ cdef inline int64_t book_key(const Book* b, int side, int64_t price_ticks) noexc
 cdef inline int64_t book_best(Book* b, int side) noexcept nogil:
     """Best price of a side in ticks, -1 when it is empty."""
     cdef int64_t key = pricemap_min(book_side(b, side))
-    return key if key < 0 else book_key(b, side, key)
+    return key if key == -1 else book_key(b, side, key)
 
 
 cdef inline int64_t book_next_level(Book* b, int side, int64_t price_ticks) noexcept nogil:
     """Next worse price with orders, -1 when there is none."""
     cdef int64_t key = pricemap_next(book_side(b, side), book_key(b, side, price_ticks))
-    return key if key < 0 else book_key(b, side, key)
+    return key if key == -1 else book_key(b, side, key)
 
 
 cdef inline Cell* book_level(Book* b, int side, int64_t price_ticks) noexcept nogil:

@@ -6,13 +6,13 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from perpcore.book cimport Book, BookOrder, book_best, book_head, book_level_lots, book_next_level
 from perpcore.codes cimport LIQUIDATING, MARKET_HALTED, OPEN, PENDING
-from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub
+from perpcore.int128 cimport i128, i128_add, i128_from, i128_neg, i128_sub, magnitude
 from perpcore.pricemap cimport PriceMap, pricemap_has
 from perpcore.records cimport NONE
 from perpcore.reserves cimport (
     book_of, find_client, free_left, order_extra, order_linked, reserved_left,
 )
-from perpcore.standing cimport compare_initial, magnitude, meets_maintenance
+from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Bucket, Core, Leg, LegExtra, LegOrders,
     Market, OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,

@@ -17,7 +17,7 @@ from perpcore.codes cimport (
     STP_TAKER,
 )
 from perpcore.int128 cimport (
-    add64, mul64, mul_div_ceil, mul_div_floor, not_below_zero, smaller, sub64,
+    add64, larger, magnitude, mul64, mul_div_ceil, mul_div_floor, not_below_zero, smaller, sub64,
 )
 from perpcore.margin cimport rate_ceil, scaled_ceil
 from perpcore.memory cimport prefetch
@@ -32,9 +32,7 @@ from perpcore.reserves cimport (
     change_order_usdc, order_end, order_extra, order_filled, order_linked, order_out_of_book,
     order_rate, order_slice, reserved_left, spend_lots, usdc_slice,
 )
-from perpcore.standing cimport (
-    Probe, convertible, magnitude, meets_maintenance, paying_equity, releasable,
-)
+from perpcore.standing cimport Probe, convertible, meets_maintenance, paying_equity, releasable
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
     edit_order, edit_unit, event, is_block, order_leg, prefetch_order, prefetch_owner, touch,
@@ -150,15 +148,14 @@ cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_
     cdef Market* m = &e.markets[e.legs[order_leg(e, slot)].contract]
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef int64_t mark = m.live.mark_ticks, price = price_ticks * m.terms.k
-    cdef int64_t n = mul64(lots, mul64(price if price > mark else mark, m.terms.v))
+    cdef int64_t n = mul64(lots, mul64(larger(price, mark), m.terms.v))
     cdef int64_t worse = price - mark if side == BOOK_BUY else mark - price
     cdef int64_t asked
     if o.is_explicit:
         return money.slice_units
     asked = add64(rate_ceil(n, order_rate(e, slot)), money.fee_units)
     asked = add64(asked, scaled_ceil(n, &m.terms.rates.fee_reserve))
-    if worse > 0:
-        asked = add64(asked, mul64(lots, mul64(worse, m.terms.v)))
+    asked = add64(asked, mul64(lots, mul64(not_below_zero(worse), m.terms.v)))
     asked = add64(asked, order_extra(e, slot))
     if money.usdc_units:                             # it stays, for what it gives
         asked = not_below_zero(sub64(asked, convertible(e, money.usdc_units)))
@@ -418,7 +415,7 @@ cdef inline int64_t wanted_lots(Core* e, const Taker* t) noexcept nogil:
 
 cdef inline bint reaches(int side, int64_t limit_ticks, int64_t price_ticks) noexcept nogil:
     """The best opposite price is within a taker's limit; -1 is no price."""
-    if price_ticks < 0:
+    if price_ticks == -1:
         return False
     return signed_lots(side, limit_ticks - price_ticks) >= 0
 
@@ -496,7 +493,7 @@ cdef inline int meet(Core* e, Taker* t, uint32_t maker, int64_t price_ticks) noe
 
 cdef inline bint exhausted(Core* e, uint32_t slot) noexcept nogil:
     """The position is gone and what is left of the order could only reduce."""
-    return (e.pool.orders[slot].qty_lots > 0 and e.legs[order_leg(e, slot)].qty_lots == 0
+    return (e.pool.orders[slot].qty_lots != 0 and e.legs[order_leg(e, slot)].qty_lots == 0
             and reserved_left(&e.cold[slot]) == 0)
 
 

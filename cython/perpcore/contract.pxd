@@ -2,8 +2,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from perpcore.int128 cimport (
-    ceil_div, floor_div, i128, i128_add, i128_cmp, i128_fits64, i128_floor_div, i128_from,
-    i128_mul, i128_mul_u, i128_to64,
+    ceil_div, floor_div, i128, i128_add, i128_cmp, i128_fits64, i128_floor_div, i128_from, i128_mul,
+    i128_mul_u, i128_to64, magnitude,
 )
 from perpcore.margin cimport (
     CommonRates, Line, Rate, Scaled, bracket_line, bracket_of, bracket_threshold, common_rates,
@@ -310,7 +310,7 @@ cdef inline int64_t maintenance_threshold(const Contract* c, int64_t cash_units,
                                  c.rates.common.reserve_num, c.max_mark_ticks)
     return liquidation_threshold(
         cash_units, qty_lots, cost_units, c.v,
-        trigger_line(c, qty_lots if qty_lots > 0 else -qty_lots, 0).rate, c.max_mark_ticks)
+        trigger_line(c, magnitude(qty_lots), 0).rate, c.max_mark_ticks)
 
 
 cdef inline Rate call_rate(const Contract* c, int64_t lots, int64_t notional_units,

@@ -19,14 +19,14 @@ from perpcore.host cimport (
     STATUS_NOT_ADMIN, STATUS_NOT_FOUND, STATUS_OK, Host, all_delivered, host_add_contract,
     host_apply, host_call, host_create, host_destroy, host_preview, owner_enter, owner_leave,
 )
-from perpcore.int128 cimport i128
+from perpcore.int128 cimport i128, magnitude
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.snapshot cimport (
     AuditView, ContractView, OrderView, PositionView, UnitView, VenueView, liquidation_mark,
     rank_in_queue, view_audit, view_contract, view_order, view_position, view_unit, view_venue,
 )
-from perpcore.standing cimport counted_usdc, half_haircut_of, magnitude
+from perpcore.standing cimport counted_usdc, half_haircut_of
 from perpcore.reserves cimport order_extra
 from perpcore.state cimport (
     IN_MARGIN_CALL, Core, Leg, Market, Unit, block_by_id, is_in_kind, leg_of,

@@ -3,13 +3,15 @@ from libc.stdint cimport int64_t, uint32_t
 
 from perpcore.clearing cimport TAKES_WORK_OFF, Taker, walk
 from perpcore.codes cimport R_INSURANCE_FUND, R_REALIZED_PNL, STP_MAKER, TAKEN_OVER
-from perpcore.int128 cimport add64, mul_div_ceil, smaller, sub64
+from perpcore.int128 cimport (
+    add64, are_opposite, magnitude, mul_div_ceil, not_below_zero, smaller, sub64,
+)
+from perpcore.margin cimport is_long
 from perpcore.orders cimport band_high, band_low
 from perpcore.posting cimport (
     USD_LEDGER, move_inventory, post_cash, post_fund, post_inventory,
 )
 from perpcore.records cimport NONE, Event
-from perpcore.standing cimport magnitude
 from perpcore.state cimport NO_CONTRACT, Core, Market, edit_account, unit_event
 
 
@@ -23,7 +25,7 @@ cdef inline void take_into_inventory(Core* e, uint32_t contract, int64_t lots,
     cdef Market* m = &e.markets[contract]
     cdef int64_t held = m.live.inventory_lots, cost = m.live.inventory_cost_units
     cdef int64_t meeting = smaller(magnitude(held), magnitude(lots)), released = 0
-    if meeting and (held > 0) != (lots > 0):
+    if meeting and are_opposite(held, lots):
         released = add64(mul_div_ceil(cost, meeting, magnitude(held)),
                          mul_div_ceil(cost_units, meeting, magnitude(lots)))
     move_inventory(e, contract, lots, sub64(cost_units, released))
@@ -40,15 +42,13 @@ cdef inline void announce_take_over(Core* e, uint32_t u, uint32_t contract, int6
 
 cdef inline void count_deficit(Core* e, uint32_t account, int64_t units) noexcept nogil:
     """What the fund bears for an owner: a statistic (Q6)."""
-    if units > 0:
-        edit_account(e, account).deficit_units = add64(
-            e.accounts[account].deficit_units, units)
+    edit_account(e, account).deficit_units = add64(
+        e.accounts[account].deficit_units, not_below_zero(units))
 
 
 cdef inline void count_cover(Core* e, int64_t units) noexcept nogil:
     """What the fund pays of others' debts in a session, for its cover limit (S1)."""
-    if units > 0:
-        e.h.covered_units = add64(e.h.covered_units, units)
+    e.h.covered_units = add64(e.h.covered_units, not_below_zero(units))
 
 
 cdef inline void hand_to_fund(Core* e, uint32_t u, uint32_t contract,
@@ -69,10 +69,10 @@ cdef inline void work_off(Core* e, uint32_t contract, int64_t lots_before) noexc
     cdef Market* m = &e.markets[contract]
     cdef int64_t held = m.live.inventory_lots
     cdef Taker t
-    if held == 0 or lots_before == 0 or (held > 0) != (lots_before > 0):
+    if held == 0 or lots_before == 0 or are_opposite(held, lots_before):
         return
     t.kind = TAKES_WORK_OFF
-    t.side = 1 if held > 0 else 0
+    t.side = is_long(held)
     t.stp = STP_MAKER
     t.commits = False
     t.contract = contract

@@ -17,6 +17,14 @@ cdef extern from "perpcore/int128.hpp" nogil:
     # Whether a b passes 64 bits; if not, *product is a b.
     bint mul_overflows "perpcore::mul_overflows"(int64_t a, int64_t b, int64_t* product) noexcept
     int64_t smaller "perpcore::smaller"(int64_t a, int64_t b) noexcept
+    int64_t larger "perpcore::larger"(int64_t a, int64_t b) noexcept
+    int64_t magnitude "perpcore::magnitude"(int64_t a) noexcept
+    # a, or -a where `sign` is below 0.
+    int64_t signed_as "perpcore::signed_as"(int64_t a, int64_t sign) noexcept
+    # -1, 0, 1.
+    int sign_of "perpcore::sign_of"(int64_t a) noexcept
+    # One is below 0, the other is not.
+    bint are_opposite "perpcore::are_opposite"(int64_t a, int64_t b) noexcept
     int64_t not_below_zero "perpcore::not_below_zero"(int64_t a) noexcept
     int64_t floor_div "perpcore::floor_div"(int64_t a, int64_t d) noexcept
     int64_t ceil_div "perpcore::ceil_div"(int64_t a, int64_t d) noexcept
@@ -29,6 +37,9 @@ cdef extern from "perpcore/int128.hpp" nogil:
     # Sign of a b - c d.
     int u64_cmp_products "perpcore::u64_cmp_products"(
         uint64_t a, uint64_t b, uint64_t c, uint64_t d) noexcept
+    # The same where a may be below 0; c is not.
+    int cmp_products "perpcore::cmp_products"(
+        int64_t a, uint64_t b, int64_t c, uint64_t d) noexcept
 
     # The upper word of a b.
     uint64_t u64_mul_high "perpcore::u64_mul_high"(uint64_t a, uint64_t b) noexcept
@@ -47,6 +58,8 @@ cdef extern from "perpcore/int128.hpp" nogil:
     int i128_cmp "perpcore::i128_cmp"(i128 a, i128 b) noexcept
     bint i128_fits64 "perpcore::i128_fits64"(i128 a) noexcept
     int64_t i128_to64 "perpcore::i128_to64"(i128 a) noexcept
+    # The nearest number in [low, high].
+    int64_t i128_within "perpcore::i128_within"(i128 a, int64_t low, int64_t high) noexcept
     # The low word, as the bits it has.
     uint64_t i128_low64 "perpcore::i128_low64"(i128 a) noexcept
     i128 i128_floor_div "perpcore::i128_floor_div"(i128 a, uint64_t d) noexcept

@@ -20,9 +20,10 @@ from perpcore.fund cimport (
     announce_take_over, count_deficit, hand_to_fund, take_into_inventory,
 )
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, sub64,
+    add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, larger, magnitude, mul64,
+    mul_div_ceil, sign_of, signed_as, smaller, sub64,
 )
-from perpcore.margin cimport Line, bankruptcy_mark
+from perpcore.margin cimport Line, bankruptcy_mark, is_long
 from perpcore.memory cimport prefetch
 from perpcore.orders cimport bands_of
 from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
@@ -33,7 +34,7 @@ from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
 from perpcore.sort cimport Ranked, ranked_sort_long
 from perpcore.standing cimport (
-    compare_initial, equity, magnitude, meets_maintenance, notional, paying_equity, position_upnl,
+    compare_initial, equity, meets_maintenance, notional, paying_equity, position_upnl,
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
@@ -69,18 +70,18 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     cdef int64_t limit
     cdef bint band_alone = e.terms.liquidation_limit == LIMIT_IS_BAND
     cdef Taker t
-    if leg.qty_lots > 0:
+    if is_long(leg.qty_lots):
         t.limit_ticks = bands_of(m).lowest[1]
         limit = ceil_div(bankruptcy, m.terms.k)
-        if limit > t.limit_ticks and not band_alone:
-            t.limit_ticks = limit
+        if not band_alone:
+            t.limit_ticks = larger(limit, t.limit_ticks)
     else:
         t.limit_ticks = bands_of(m).highest[0]
         limit = floor_div(bankruptcy, m.terms.k)
-        if limit < t.limit_ticks and not band_alone:
-            t.limit_ticks = limit
+        if not band_alone:
+            t.limit_ticks = smaller(limit, t.limit_ticks)
     t.kind = TAKES_LIQUIDATION
-    t.side = 1 if leg.qty_lots > 0 else 0
+    t.side = is_long(leg.qty_lots)
     t.stp = STP_MAKER
     t.commits = False
     t.contract = leg.contract
@@ -180,7 +181,7 @@ cdef inline int compare_lines(int64_t n1, Line a, int64_t n2, Line b) noexcept n
     cdef int64_t whole2 = i128_floor_div64(i128_mul_u(i128_from(n2), b.rate.num), b.rate.den)
     cdef int64_t more = sub64(sub64(whole1, a.cum_units), sub64(whole2, b.cum_units))
     if more != 0:
-        return 1 if more > 0 else -1
+        return sign_of(more)
     return compare_products(rest_of(n1, a.rate, whole1), b.rate.den,
                             rest_of(n2, b.rate, whole2), a.rate.den)
 
@@ -216,8 +217,8 @@ cdef inline void take_over_slice(Core* e, uint32_t i, int64_t lots) noexcept nog
     cdef int64_t held = magnitude(leg.qty_lots), n = notional(m, lots)
     cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
     cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
-    cdef int64_t signed = lots if leg.qty_lots > 0 else -lots
-    cdef int64_t cost = n if signed > 0 else -n
+    cdef int64_t signed = signed_as(lots, leg.qty_lots)
+    cdef int64_t cost = signed_as(n, signed)
     announce_take_over(e, u, contract, signed, cost)
     move_position(e, i, -signed, -released, -released_opening)
     post_cash(e, u, sub64(cost, released), R_REALIZED_PNL, contract, 0)
@@ -236,7 +237,7 @@ cdef inline void liquidate_slice(Core* e, uint32_t u, uint32_t i) noexcept nogil
     sell_out(e, i, lots, sub64(paying_equity(e, u, NULL),
                                position_upnl(m, held, leg.cost_units)))
     rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
-    if rest and goes_to_adl(e, leg.contract, rest if held > 0 else -rest):
+    if rest and goes_to_adl(e, leg.contract, signed_as(rest, held)):
         closed = deleverage(e, i, rest)
         rest = lots - (magnitude(held) - magnitude(leg.qty_lots))
     if rest:

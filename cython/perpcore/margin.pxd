@@ -7,10 +7,11 @@ from a rate says its direction, a test compares exactly and makes no amount.
 from libc.stdint cimport int64_t, uint64_t
 
 from perpcore.int128 cimport (
-    FRACTIONS_MAX, add64, ceil_div, floor_div, fractions_cmp, i128, i128_add, i128_ceil_div,
-    i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64, i128_from, i128_mul,
-    i128_mul_u, i128_neg, i128_to64, mul64, mul_overflows, not_below_zero, smaller, sub64,
-    u64_cmp_products, u64_exact_div, u64_gcd, u64_mul_div, u64_mul_high,
+    FRACTIONS_MAX, add64, ceil_div, cmp_products, floor_div, fractions_cmp, i128, i128_add,
+    i128_ceil_div, i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64,
+    i128_from, i128_mul, i128_mul_u, i128_neg, i128_to64, i128_within, larger, magnitude, mul64,
+    mul_overflows, not_below_zero, signed_as, smaller, sub64, u64_cmp_products, u64_exact_div,
+    u64_gcd, u64_mul_div, u64_mul_high,
 )
 from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport Brackets
@@ -219,9 +220,7 @@ cdef inline int exact_cmp(const ExactSum* s, int64_t amount_units) noexcept nogi
 
 cdef inline bint equity_below(int64_t equity_units, int64_t notional_units, Rate a) noexcept nogil:
     """equity < notional x a, exactly; the notional is not negative."""
-    if equity_units < 0:
-        return True
-    return u64_cmp_products(<uint64_t>equity_units, a.den, <uint64_t>notional_units, a.num) < 0
+    return cmp_products(equity_units, a.den, notional_units, a.num) < 0
 
 
 cdef inline bint margin_below(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
@@ -229,13 +228,12 @@ cdef inline bint margin_below(int64_t cash_units, int64_t qty_lots, int64_t cost
     """cash + Q v mark - C < |Q| v mark a, exactly (Q1); v = money units of a mark tick x a lot."""
     cdef int64_t value = mul64(qty_lots, mul64(v, mark_ticks))
     cdef int64_t equity = sub64(add64(cash_units, value), cost_units)
-    return equity_below(equity, value if value >= 0 else -value, a)
+    return equity_below(equity, magnitude(value), a)
 
 
-cdef inline int64_t within(i128 value, int64_t low, int64_t high) noexcept nogil:
-    if i128_cmp(value, i128_from(low)) < 0:
-        return low
-    return high if i128_cmp(value, i128_from(high)) > 0 else i128_to64(value)
+cdef inline bint is_long(int64_t qty_lots) noexcept nogil:
+    """Needs Q != 0."""
+    return qty_lots > 0
 
 
 cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, int64_t cost_units,
@@ -249,7 +247,7 @@ cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, 
     CHECK(qty_lots != 0)
     cdef uint64_t tick, by_tick, rest
     cdef int64_t mark, owed
-    if qty_lots > 0:
+    if is_long(qty_lots):
         CHECK(a.num < a.den)
         tick = <uint64_t>mul64(qty_lots, v)
         owed = sub64(cost_units, cash_units)
@@ -266,7 +264,7 @@ cdef inline int64_t liquidation_threshold(int64_t cash_units, int64_t qty_lots, 
     if not u64_mul_div(<uint64_t>owed, a.den, tick, &by_tick, &rest) or by_tick >> 62:
         return far_threshold(owed, tick, a, False, max_mark_ticks)
     mark = floor_div(<int64_t>by_tick, <int64_t>(a.den + a.num)) + 1
-    return mark if mark <= max_mark_ticks else max_mark_ticks + 1
+    return smaller(mark, max_mark_ticks + 1)
 
 
 cdef inline int64_t far_threshold(int64_t owed_units, uint64_t tick, Rate a, bint is_long,
@@ -275,9 +273,9 @@ cdef inline int64_t far_threshold(int64_t owed_units, uint64_t tick, Rate a, bin
     cdef i128 gap = i128_mul_u(i128_from(owed_units), a.den)
     if is_long:
         gap = i128_ceil_div(i128_ceil_div(gap, tick), a.den - a.num)
-        return within(i128_add(gap, i128_from(-1)), 0, max_mark_ticks)
+        return i128_within(i128_add(gap, i128_from(-1)), 0, max_mark_ticks)
     gap = i128_floor_div(i128_floor_div(gap, tick), a.den + a.num)
-    return within(i128_add(gap, i128_from(1)), 1, max_mark_ticks + 1)
+    return i128_within(i128_add(gap, i128_from(1)), 1, max_mark_ticks + 1)
 
 
 # ---- notional brackets (C1)
@@ -310,8 +308,8 @@ cdef inline int64_t bracket_threshold(int64_t cash_units, int64_t qty_lots, int6
     while i < last:
         cap = b.cap_units[i]
         equity = sub64(add64(cash_units, line.cum_units), cost_units)
-        equity = add64(equity, cap if qty_lots > 0 else -cap)
-        if equity_below(equity, cap, line.rate) == (qty_lots < 0):
+        equity = add64(equity, signed_as(cap, qty_lots))
+        if equity_below(equity, cap, line.rate) != is_long(qty_lots):
             break
         i += 1
         line = bracket_line(b, i, reserve_e9)
@@ -327,7 +325,7 @@ cdef inline int64_t bankruptcy_mark(int64_t other_equity_units, int64_t qty_lots
     May lie below 1, or above every price. Needs Q != 0.
     """
     CHECK(qty_lots != 0)
-    if qty_lots > 0:
+    if is_long(qty_lots):
         return ceil_div(sub64(cost_units, other_equity_units), mul64(qty_lots, v))
     return floor_div(sub64(other_equity_units, cost_units), mul64(-qty_lots, v))
 
@@ -345,7 +343,7 @@ cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mar
     """R(n) of C3 without the part for lots already held: every term up by itself."""
     if lots <= 0:
         return 0
-    cdef int64_t b = price_marks if price_marks > mark_ticks else mark_ticks
+    cdef int64_t b = larger(price_marks, mark_ticks)
     cdef int64_t n = mul64(lots, mul64(b, v))
     cdef int64_t worse = mark_ticks - price_marks if is_sell else price_marks - mark_ticks
     cdef int64_t total = add64(rate_ceil(n, margin), scaled_ceil(n, taker))

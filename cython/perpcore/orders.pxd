@@ -26,7 +26,7 @@ from perpcore.codes cimport (
 from perpcore.contract cimport E9, MAX_DEPOSITS, margin_rate
 from perpcore.eligibility cimport eligibility_code
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, mul64,
+    add64, ceil_div, floor_div, i128, i128_add, i128_cmp, i128_from, i128_low64, magnitude, mul64,
     not_below_zero, smaller, sub64,
 )
 from perpcore.margin cimport Rate
@@ -37,9 +37,7 @@ from perpcore.reserves cimport (
     book_of, change_order_usdc, client_place, edit_rare, extra_needed, find_client, link_order,
     open_block, order_end, order_forget, order_linked, reserve_of, set_client, timer_add,
 )
-from perpcore.standing cimport (
-    Amounts, amounts, compare_initial, free_money, free_units, magnitude,
-)
+from perpcore.standing cimport Amounts, amounts, compare_initial, free_money, free_units
 from perpcore.state cimport (
     Bands, Core, Dormant, Leg, LegOrders, Market, OrderCold, block_by_id, block_on, core_commit,
     core_mark, core_rollback, edit_account, edit_cold, edit_dormant, edit_order, free_lots,

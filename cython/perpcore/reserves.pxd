@@ -5,13 +5,13 @@ from perpcore.book cimport Book, BookOrder, book_remove, pool_release
 from perpcore.codes cimport BLOCK_ORDER_USDC, CANCELLED, DONE_LINKED, LIQUIDATING, PENDING
 from perpcore.contract cimport Contract, margin_rate
 from perpcore.int128 cimport (
-    add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, mul64, mul_div_ceil, not_below_zero,
-    smaller, sub64, u64_mul_high,
+    add64, i128_cmp, i128_floor_div64, i128_from, i128_mul_u, magnitude, mul64, mul_div_ceil,
+    not_below_zero, smaller, sub64, u64_mul_high,
 )
 from perpcore.margin cimport Rate, reserve_units
 from perpcore.policies cimport ORDER_MARGIN_IS_FORFEIT
 from perpcore.records cimport NONE, Event
-from perpcore.standing cimport magnitude, notional
+from perpcore.standing cimport notional
 from perpcore.state cimport (
     ACCOUNT_TIMER, ACCOUNT_TIMERS, Account, Core, Leg, LegExtra, LegOrders, Market, OrderCold,
     OrderRare, Timer, Unit, edit_account, edit_cold, edit_unit, group_drop_if_empty, group_of,

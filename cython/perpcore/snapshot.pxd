@@ -10,14 +10,13 @@ from perpcore.book cimport BookOrder, book_best
 from perpcore.checks cimport Audit, audit_state
 from perpcore.codes cimport BUY
 from perpcore.contract cimport margin_rate
-from perpcore.int128 cimport floor_div, i128, i128_low64, not_below_zero, sub64
+from perpcore.int128 cimport floor_div, i128, i128_low64, magnitude, not_below_zero, sub64
 from perpcore.margin cimport bankruptcy_mark, rate_ceil, scaled_ceil
 from perpcore.records cimport NONE
 from perpcore.reserves cimport limit_of, order_expiry, order_linked, order_usdc, reserved_left
 from perpcore.standing cimport (
-    Amounts, amounts, magnitude, maintenance_units, meets_maintenance, most_usdc_out,
-    notional, paying_equity, position_upnl, removable, removable_usdc, transferable,
-    withdrawable_usd,
+    Amounts, amounts, maintenance_units, meets_maintenance, most_usdc_out, notional, paying_equity,
+    position_upnl, removable, removable_usdc, transferable, withdrawable_usd,
 )
 from perpcore.state cimport (
     IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, OrderCold, Unit, is_block, is_in_kind,

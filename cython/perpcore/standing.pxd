@@ -8,8 +8,8 @@ from perpcore.contract cimport (
     E6, E9, call_rate, maintenance_line, margin_rate, trigger_line,
 )
 from perpcore.int128 cimport (
-    add64, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, mul64, mul_div_ceil,
-    mul_div_floor, not_below_zero, smaller, sub64, u64_cmp_products,
+    add64, cmp_products, floor_div, i128_floor_div, i128_mul, i128_mul_u, i128_to64, larger,
+    magnitude, mul64, mul_div_ceil, mul_div_floor, not_below_zero, sign_of, smaller, sub64,
 )
 from perpcore.margin cimport (
     ExactSum, Line, Rate, exact_add, exact_add_line, exact_clear, exact_cmp, margin_below,
@@ -85,7 +85,7 @@ cdef inline int64_t convertible(Core* e, int64_t usdc_units) noexcept nogil:
 
 cdef inline int64_t notional(const Market* m, int64_t lots) noexcept nogil:
     """Notional of |lots| at the mark."""
-    return mul64(lots if lots >= 0 else -lots, mul64(m.terms.v, m.live.mark_ticks))
+    return mul64(magnitude(lots), mul64(m.terms.v, m.live.mark_ticks))
 
 
 cdef inline int64_t position_upnl(const Market* m, int64_t lots, int64_t cost) noexcept nogil:
@@ -153,10 +153,6 @@ cdef inline void sum_maintenance(Core* e, uint32_t u, const Probe* probe,
         m = &e.markets[probe.contract]
         n = notional(m, probe.qty_lots)
         exact_add_line(s, n, trigger_line(&m.terms, magnitude(probe.qty_lots), n))
-
-
-cdef inline int64_t magnitude(int64_t lots) noexcept nogil:
-    return lots if lots >= 0 else -lots
 
 
 cdef inline int64_t half_haircut_of(Core* e, int64_t usdc_units) noexcept nogil:
@@ -242,15 +238,13 @@ cdef inline int compare_initial(Core* e, uint32_t u) noexcept nogil:
     left = collateral(e, u)
     left = sub64(left, required_haircut(e, e.accounts[e.units[u].account].usdc_units))
     if only.qty_lots == 0:
-        return 1 if left > 0 else (0 if left == 0 else -1)
+        return sign_of(left)
     m = &e.markets[only.contract]
     left = add64(left, position_upnl(m, only.qty_lots, only.cost_units))
-    if left < 0:
-        return -1
     n = notional(m, only.qty_lots)
     a = call_rate(&m.terms, magnitude(only.qty_lots), n,
                   e.legs[leg_of(e, u, only.contract)].leverage)
-    return u64_cmp_products(<uint64_t>left, a.den, <uint64_t>n, a.num)
+    return cmp_products(left, a.den, n, a.num)
 
 
 cdef inline int compare_initial_of_several(Core* e, uint32_t u) noexcept nogil:
@@ -284,7 +278,7 @@ cdef inline int64_t order_margin(Core* e, uint32_t u) noexcept nogil:
         if g != NONE:
             buys = e.groups[g].reserve_units[0]
             sells = e.groups[g].reserve_units[1]
-            total = add64(total, buys if buys > sells else sells)
+            total = add64(total, larger(buys, sells))
         i = e.legs[i].next_leg
     return total
 

@@ -17,11 +17,12 @@ from perpcore.contract cimport (
     call_rate, maintenance_threshold, margin_rate, steepest_trigger, trigger_line,
 )
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128_ceil_div64, i128_from, i128_mul_u, mul64, mul_div_floor,
-    not_below_zero, sub64,
+    add64, ceil_div, floor_div, i128_ceil_div64, i128_from, i128_mul_u, magnitude, mul64,
+    mul_div_floor, not_below_zero, signed_as, sub64,
 )
 from perpcore.margin cimport (
-    ExactSum, Line, Rate, exact_add, exact_clear, liquidation_threshold, margin_below, rate_of,
+    ExactSum, Line, Rate, exact_add, exact_clear, is_long, liquidation_threshold, margin_below,
+    rate_of,
 )
 from perpcore.memory cimport CHECK, either, prefetch
 from perpcore.pricemap cimport (
@@ -31,8 +32,8 @@ from perpcore.pricemap cimport (
 from perpcore.records cimport NONE
 from perpcore.sort cimport Ranked
 from perpcore.standing cimport (
-    Probe, compare_initial, counted_usdc, equity, half_haircut, magnitude, may_hold_usdc,
-    meets_maintenance, notional, required_haircut, sum_maintenance,
+    Probe, compare_initial, counted_usdc, equity, half_haircut, may_hold_usdc, meets_maintenance,
+    notional, required_haircut, sum_maintenance,
 )
 from perpcore.state cimport (
     CELL_IDS, CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Bucket, Chunk, Core, Leg,
@@ -140,7 +141,7 @@ cdef inline void file_leg(Core* e, uint32_t i, PriceMap* index, int64_t key) noe
     bucket = bucket_of(index, key)
     n = legs_in(bucket)
     leg.key = <uint32_t>key
-    leg.key_side = leg.qty_lots < 0
+    leg.key_side = not is_long(leg.qty_lots)
     if n + is_chained(bucket) < CELL_IDS:
         undo_save(&e.undo, bucket, sizeof(Bucket))
         bucket.legs[n] = i + 1
@@ -206,6 +207,10 @@ cdef inline void take_out(Core* e, uint32_t i, PriceMap* index) noexcept nogil:
     leg.chunk = NONE
 
 
+cdef inline bint is_mark(const Market* m, int64_t ticks) noexcept nogil:
+    return 1 <= ticks and ticks <= m.terms.max_mark_ticks
+
+
 cdef inline void unfile_leg(Core* e, uint32_t i) noexcept nogil:
     """Take a leg out of the index, if it is there."""
     if e.legs[i].chunk != NONE:
@@ -225,15 +230,14 @@ cdef inline void plan_leg(Core* e, Plans* plans, uint32_t i, int64_t mark) noexc
     """
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t last = m.terms.max_mark_ticks
     cdef Filing* f = &plans.filings[plans.count]
     f.leg = i
     f.left = f.entered = NULL
     if leg.chunk != NONE:
         f.left = map_of(m, leg.key_side)
-    if leg.qty_lots and 1 <= mark <= last:
-        f.entered = &m.longs if leg.qty_lots > 0 else &m.shorts
-        f.key = last - mark if leg.qty_lots > 0 else mark
+    if leg.qty_lots and is_mark(m, mark):
+        f.entered = &m.longs if is_long(leg.qty_lots) else &m.shorts
+        f.key = m.terms.max_mark_ticks - mark if is_long(leg.qty_lots) else mark
         if f.entered == f.left and leg.key == f.key:
             return
     elif f.left == NULL:
@@ -277,12 +281,12 @@ cdef inline bint no_mark_is_safe(const Market* m, const Leg* leg,
     if m.terms.rates.has_brackets:
         return True
     a = call_rate(&m.terms, lots, 0, leg.leverage)
-    return leg.qty_lots > 0 and a.num >= a.den
+    return is_long(leg.qty_lots) and a.num >= a.den
 
 
 cdef inline int64_t unsafe_mark(const Market* m, const Leg* leg) noexcept nogil:
     """The key that every mark crosses."""
-    return m.terms.max_mark_ticks if leg.qty_lots > 0 else 1
+    return m.terms.max_mark_ticks if is_long(leg.qty_lots) else 1
 
 
 cdef inline int64_t solo_threshold(Core* e, uint32_t u, uint32_t i, bint initial) noexcept nogil:
@@ -339,7 +343,7 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
     cdef int64_t lots = magnitude(leg.qty_lots)
     cdef int64_t tick = mul64(lots, m.terms.v)
     cdef Rate a
-    if leg.qty_lots > 0:
+    if is_long(leg.qty_lots):
         return tick                                  # an upper bound of |Q| v (1 - a)
     if initial:
         return mul64(tick, 3)                        # fee reserve and margin rate are below 1 each
@@ -370,10 +374,7 @@ cdef inline void plan_box(Core* e, uint32_t u, bint initial, Plans* plans) noexc
             weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
             part = mul_div_floor(not_below_zero(slack), weight, total)
             ticks = floor_div(part, leg_slope_units(m, leg, initial))
-            if leg.qty_lots > 0:
-                mark = m.live.mark_ticks - (ticks + 1)
-            else:
-                mark = add64(m.live.mark_ticks, ticks + 1)
+            mark = sub64(m.live.mark_ticks, signed_as(ticks + 1, leg.qty_lots))
         plan_leg(e, plans, i, mark)
         i = leg.next_leg
 
@@ -417,19 +418,17 @@ cdef inline bint key_holds(Core* e, uint32_t u, const Leg* leg, int64_t qty_lots
     cdef Market* m = &e.markets[leg.contract]
     cdef int64_t lots = magnitude(qty_lots), before
     cdef Line line
-    if leg.chunk == NONE or leg.key_side != (qty_lots < 0):
+    if leg.chunk == NONE or leg.key_side == is_long(qty_lots):
         return False
     # Where no mark is safe, passing at one proves nothing of others.
     if initial and no_mark_is_safe(m, leg, lots):
         return False
-    if qty_lots > 0:
+    if is_long(qty_lots):
         before = m.terms.max_mark_ticks - leg.key + 1
-        if before > m.live.mark_ticks:
-            return False
     else:
         before = leg.key - <int64_t>1
-        if before < m.live.mark_ticks:
-            return False
+    if signed_as(m.live.mark_ticks - before, qty_lots) < 0:
+        return False
     if initial:
         line = Line(call_rate(&m.terms, lots, 0, leg.leverage), 0)
     else:
@@ -445,13 +444,10 @@ cdef inline int64_t with_slack(const Market* m, const Leg* leg, int64_t threshol
     Each fill that opens moves the threshold nearer, and every new key costs two divisions and two
     changes of the index. A mark that comes near looks at the account some three times more.
     """
-    cdef int64_t room = m.live.mark_ticks - threshold
-    if leg.qty_lots < 0:
-        room = -room
-    if room < SLACK_PART or threshold < 1 or threshold > m.terms.max_mark_ticks:
+    cdef int64_t room = signed_as(m.live.mark_ticks - threshold, leg.qty_lots)
+    if not is_mark(m, threshold):
         return threshold
-    room = floor_div(room, SLACK_PART)
-    return threshold + (room if leg.qty_lots > 0 else -room)
+    return threshold + signed_as(floor_div(not_below_zero(room), SLACK_PART), leg.qty_lots)
 
 
 cdef inline void note_filing(Core* e, uint32_t u, bint initial) noexcept nogil:
@@ -628,8 +624,7 @@ cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
 cdef inline uint64_t distance_key(Core* e, uint32_t i, int64_t threshold) noexcept nogil:
     """Q8: units with one leg by how far the mark is past their threshold, farthest first."""
     cdef int64_t distance = sub64(threshold, e.markets[e.legs[i].contract].live.mark_ticks)
-    if e.legs[i].qty_lots < 0:
-        distance = -distance
+    distance = signed_as(distance, e.legs[i].qty_lots)
     CHECK(distance >= 0)
     return AFTER_SOLO - 1 - <uint64_t>distance
 

@@ -39,6 +39,7 @@ int take_failures() { int n = failures; failures = 0; return n; }
 #define THREE(name) int64_t p_##name(int64_t a, int64_t b, int64_t d) { return name(a, b, d); }
 #define WIDE(name) i128 p_##name(i128 a, i128 b) { return name(a, b); }
 #define DIVIDE(name, type) type p_##name(i128 a, uint64_t d) { return name(a, d); }
+TWO(larger) TWO(smaller) TWO(signed_as)
 TWO(add64) TWO(sub64) TWO(mul64) TWO(floor_div) TWO(ceil_div)
 THREE(mul_div_floor) THREE(mul_div_ceil)
 WIDE(i128_add) WIDE(i128_sub)
@@ -52,6 +53,14 @@ int p_i128_cmp(i128 a, i128 b) { return i128_cmp(a, b); }
 int p_i128_fits64(i128 a) { return i128_fits64(a); }
 int64_t p_i128_to64(i128 a) { return i128_to64(a); }
 uint64_t p_i128_low64(i128 a) { return i128_low64(a); }
+int64_t p_magnitude(int64_t a) { return magnitude(a); }
+int64_t p_not_below_zero(int64_t a) { return not_below_zero(a); }
+int p_sign_of(int64_t a) { return sign_of(a); }
+int p_are_opposite(int64_t a, int64_t b) { return are_opposite(a, b); }
+int p_cmp_products(int64_t a, uint64_t b, int64_t c, uint64_t d) {
+    return cmp_products(a, b, c, d);
+}
+int64_t p_i128_within(i128 a, int64_t low, int64_t high) { return i128_within(a, low, high); }
 uint64_t p_u64_gcd(uint64_t a, uint64_t b) { return u64_gcd(a, b); }
 uint64_t p_u64_exact_div(uint64_t a, uint64_t b) { return u64_exact_div(a, b); }
 int p_u64_cmp_products(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
@@ -107,6 +116,13 @@ SIGNATURES = {
     "i128_fits64": (INT, I128),
     "i128_to64": (I64, I128),
     "i128_low64": (U64, I128),
+    **dict.fromkeys(("larger", "smaller", "signed_as"), (I64, I64, I64)),
+    "magnitude": (I64, I64),
+    "not_below_zero": (I64, I64),
+    "sign_of": (INT, I64),
+    "are_opposite": (INT, I64, I64),
+    "cmp_products": (INT, I64, U64, I64, U64),
+    "i128_within": (I64, I128, I64, I64),
     "u64_gcd": (U64, U64, U64),
     "u64_exact_div": (U64, U64, U64),
     "u64_cmp_products": (INT, U64, U64, U64, U64),
@@ -175,6 +191,32 @@ def in128(value: int) -> int | str:
 
 def sign(value) -> int:
     return (value > 0) - (value < 0)
+
+
+def test_signs_and_the_larger_of_two_are_those_of_whole_numbers(probe):
+    for a, b in product(EDGES64, repeat=2):
+        assert probe("larger", a, b) == max(a, b)
+        assert probe("smaller", a, b) == min(a, b)
+        assert probe("are_opposite", a, b) == ((a < 0) != (b < 0))
+        if a != I64_MIN:
+            assert probe("signed_as", a, b) == (-a if b < 0 else a)
+    for a in EDGES64:
+        assert probe("not_below_zero", a) == max(a, 0)
+        assert probe("sign_of", a) == sign(a)
+        if a != I64_MIN:
+            assert probe("magnitude", a) == abs(a)
+
+
+def test_a_number_is_brought_into_bounds_of_64_bits(probe):
+    for a in EDGES128:
+        for low, high in ((0, 0), (0, 7), (1, 1 << 62), (-7, 7), (I64_MIN, I64_MAX)):
+            assert probe("i128_within", a, low, high) == min(max(a, low), high)
+
+
+def test_products_compare_exactly_where_the_first_factor_may_be_below_zero(probe):
+    whole = [0, 1, 3, 10**9, 1 << 62, I64_MAX]
+    for a, b, c, d in product([*whole, *(-n for n in whole)], whole[1:], whole, whole[1:]):
+        assert probe("cmp_products", a, b, c, d) == sign(a * b - c * d)
 
 
 def test_sums_and_products_of_64_bits_are_exact_or_stop(probe):

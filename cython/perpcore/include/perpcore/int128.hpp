@@ -118,6 +118,30 @@ inline std::int64_t smaller(std::int64_t a, std::int64_t b) noexcept {
     return b < a ? b : a;
 }
 
+inline std::int64_t larger(std::int64_t a, std::int64_t b) noexcept {
+    return a < b ? b : a;
+}
+
+// Needs a number that has a negative: all but the least one.
+inline std::int64_t magnitude(std::int64_t a) noexcept {
+    return a < 0 ? -a : a;
+}
+
+// a, or -a where `sign` is below 0.
+inline std::int64_t signed_as(std::int64_t a, std::int64_t sign) noexcept {
+    return sign < 0 ? -a : a;
+}
+
+// -1, 0, 1.
+inline int sign_of(std::int64_t a) noexcept {
+    return (a > 0) - (a < 0);
+}
+
+// One is below 0, the other is not.
+inline bool are_opposite(std::int64_t a, std::int64_t b) noexcept {
+    return (a ^ b) < 0;
+}
+
 inline std::int64_t not_below_zero(std::int64_t a) noexcept {
     return a < 0 ? 0 : a;
 }
@@ -156,6 +180,13 @@ inline int u64_cmp_products(std::uint64_t a, std::uint64_t b, std::uint64_t c,
         return left.hi < right.hi ? -1 : 1;
     }
     return left.lo == right.lo ? 0 : left.lo < right.lo ? -1 : 1;
+}
+
+// The same where a may be below 0; c is not.
+inline int cmp_products(std::int64_t a, std::uint64_t b, std::int64_t c, std::uint64_t d) noexcept {
+    return a < 0 ? -1
+                 : u64_cmp_products(static_cast<std::uint64_t>(a), b,
+                                    static_cast<std::uint64_t>(c), d);
 }
 
 // The upper word of a b.
@@ -198,6 +229,14 @@ inline int i128_cmp(i128 a, i128 b) noexcept {
         return a.hi < b.hi ? -1 : 1;
     }
     return a.lo == b.lo ? 0 : a.lo < b.lo ? -1 : 1;
+}
+
+// The nearest number in [low, high].
+inline std::int64_t i128_within(i128 a, std::int64_t low, std::int64_t high) noexcept {
+    if (i128_cmp(a, i128_from(low)) < 0) {
+        return low;
+    }
+    return i128_cmp(a, i128_from(high)) > 0 ? high : i128_to64(a);
 }
 
 inline i128 i128_add(i128 a, i128 b) noexcept {
