@@ -272,6 +272,19 @@ def test_each_winner_pays_one_per_cent_if_that_is_enough(side: str, case: Any) -
     assert (world.fund, world.dump()["carried_units"]) == (fund, 0)
 
 
+@pytest.mark.parametrize(("loser_cash", "expected"), [(1_008, (11, 1)), (1_007, (13, 0))],
+                         ids=["exactly enough", "one unit short"])
+def test_one_per_cent_that_is_exactly_enough_is_not_shared_pro_rata(
+    side: str, loser_cash: int, expected: tuple[int, int]
+) -> None:
+    """S4: profits of 1,010 and 10; a hundredth, rounded up, is 11 and 1. Pro rata 12 would be 11.88
+    and 0.12, and the odd unit the first one's; 13 are 12.87 and 0.13."""
+    world = crashed(side, [101, 1], 0, loser_cash, socialized_loss=Policy.ONE_PERCENT)
+    answer = world.settle()
+    assert answer.of(Ev.LOSS_UNCOVERED)[0].amount_units == 1_020 - loser_cash
+    assert shares(answer, 2) == expected
+
+
 def withdrawable(world: World, account: int) -> int:
     answer = world.preview(9, account=account, currency=1, amount_units=10**15)
     assert answer.code == Code.EXCEEDS_WITHDRAWABLE
