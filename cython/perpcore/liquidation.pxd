@@ -168,8 +168,6 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     back_up_block(e, u)
     gain = clear_out(e, u, contract)
     announce_end(e, u, contract, lots, e.markets[contract].live.mark_ticks, gain)
-    edit_unit(e, u).session_pnl_units = 0
-    edit_unit(e, u).kept_units = 0
     forget_block(e, u)
 
 

@@ -341,7 +341,7 @@ cdef inline int64_t reserve_units(int64_t lots, int64_t price_marks, int64_t mar
                                   bint is_sell, int64_t v, Rate margin, const Scaled* taker,
                                   const Scaled* fee_reserve) noexcept nogil:
     """R(n) of C3 without the part for lots already held: every term up by itself."""
-    if lots <= 0:
+    if lots < 1:
         return 0
     cdef int64_t b = larger(price_marks, mark_ticks)
     cdef int64_t n = mul64(lots, mul64(b, v))

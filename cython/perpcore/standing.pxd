@@ -393,10 +393,8 @@ cdef inline int64_t usdc_free_after(Core* e, uint32_t u, const Amounts* a,
 
 
 cdef inline int64_t most_usdc_out(Core* e, uint32_t u, const Amounts* a) noexcept nogil:
-    """The most USDC that leaves usdc_free_after >= 0: it falls, so a bisection finds it."""
+    """The most USDC that leaves usdc_free_after >= 0: it falls, so a bisection finds it; or 0."""
     cdef int64_t low = 0, high = unit_usdc(e, u), middle
-    if usdc_free_after(e, u, a, 0) < 0:
-        return 0
     while low < high:
         middle = low + floor_div(high - low + 1, 2)
         if usdc_free_after(e, u, a, middle) >= 0:

@@ -490,8 +490,6 @@ cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     """Where a unit's legs move; the margin call comes first if it has reserved orders."""
     cdef uint32_t i, j
     cdef bint initial
-    if e.units[u].first_leg == NONE:
-        return
     if is_block(&e.units[u]):
         plan_block(e, e.units[u].first_leg, plans)
         return

@@ -236,8 +236,8 @@ def test_blocks_may_stand_where_a_mark_has_ended_a_row_of_others(venue: World) -
 
 @pytest.mark.parametrize("seed", range(3))
 def test_of_many_blocks_under_one_tick_each_leaves_alone(venue: World, seed: int) -> None:
-    """Q2, X1: thirty accounts open and close at random, at 20x or at 10x, so that two ticks fill and
-    empty in any order; a preview of each close leaves no trace. At the end a mark ends all that
+    """Q2, X1: thirty accounts open and close at random, at 20x or at 10x, so that two ticks fill
+    and empty in any order; a preview of each close leaves no trace. At the end a mark ends all that
     stand at 20x, and nobody else."""
     rng = random.Random(seed)
     accounts = range(5, 35)
