@@ -138,7 +138,7 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
     money.released_opening_units = money.released_units
     if leg.opening_cost_units != leg.cost_units:
         money.released_opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
-    money.pnl_units = sub64(signed_lots(1 - side, 1) * money.notional_units, money.released_units)
+    money.pnl_units = sub64(-signed_lots(side, 1) * money.notional_units, money.released_units)
 
 
 cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
@@ -374,7 +374,7 @@ cdef inline void clear_liquidation(Core* e, uint32_t i, int side, int64_t lots,
     cdef Event* ev = unit_event(e, FILL, leg.unit, leg.contract)
     fill_event(e, ev, FILL_TAKER | FILL_LIQUIDATION, side, lots, price_ticks, n)
     move_position(e, i, signed_lots(side, lots), -released, -released_opening)
-    post_cash(e, leg.unit, sub64(signed_lots(1 - side, 1) * n, released), R_REALIZED_PNL,
+    post_cash(e, leg.unit, sub64(-signed_lots(side, 1) * n, released), R_REALIZED_PNL,
               leg.contract, 0)
     fee = smaller(scaled_ceil(n, &m.terms.rates.taker),
                   not_below_zero(e.units[leg.unit].cash_units))
@@ -404,7 +404,7 @@ cdef inline void clear_work_off(Core* e, uint32_t contract, int side, int64_t lo
     ev.contract = <unsigned short>contract
     fill_event(e, ev, FILL_TAKER | FILL_WORK_OFF, side, lots, price_ticks, n)
     move_inventory(e, contract, signed_lots(side, lots), -released)
-    post_inventory(e, sub64(signed_lots(1 - side, 1) * n, released), R_REALIZED_PNL, contract)
+    post_inventory(e, sub64(-signed_lots(side, 1) * n, released), R_REALIZED_PNL, contract)
 
 
 # ---- the walk -----------------------------------------------------------------------------------

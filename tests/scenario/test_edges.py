@@ -269,6 +269,39 @@ def test_of_many_blocks_under_one_tick_each_leaves_alone(venue: World, seed: int
     assert venue.side.faults() == []
 
 
+def test_one_funding_files_more_legs_than_any_group_of_them(venue: World) -> None:
+    """F1, Q2: fifty-five accounts with two positions each pay at once, and both legs of each are
+    filed anew; a mark that breaks them finds all of them."""
+    accounts = range(5, 60)
+    for account in accounts:
+        venue.open_account(account)
+        venue.deposit(account, 20 * USD)
+        assert venue.trade(account, MAKER, 1, 60_000, BTC).code == 0
+        assert venue.trade(account, MAKER, 1, 30_000, ETH).code == 0
+    answer = venue.funding(BTC, 5_000_000)
+    assert {e.amount_units for e in answer if e.account in accounts} == {-30_000_000}
+    assert venue.side.faults() == []
+    assert venue.mark(ETH, 20_000).of(Ev.LIQUIDATED) == []
+    assert venue.side.faults() == []
+    ended = venue.mark(BTC, 500_000).of(Ev.LIQUIDATED)
+    assert sorted(e.account for e in ended) == list(accounts)
+    assert venue.side.faults() == []
+
+
+#: CAROL's bid of 290 lots at 60,000 rests while the mark falls. Filled, 1,000 USD less the maker's
+#: fee of 3.48 stand beside 0.29 x mark - 17,400; 3.05 % of 0.29 x mark must be left: from 58,343.2.
+@pytest.mark.rule("O7")
+@pytest.mark.parametrize(("mark", "lots"), [(583_440, 290), (583_430, 0)])
+def test_the_fee_of_an_opening_fill_counts_in_what_must_be_left(
+    venue: World, mark: int, lots: int
+) -> None:
+    order = venue.buy(CAROL, 290, 60_000).order_id
+    venue.mark(BTC, mark)
+    venue.sell(MAKER, 290, 60_000)
+    assert venue.qty(CAROL) == lots
+    assert venue.live(order) is None
+
+
 def test_a_top_up_takes_main_to_its_last_unit(venue: World) -> None:
     """I7: what lower leverage asks for may be all that main has, and not one unit more."""
     venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
