@@ -169,20 +169,19 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, Money* money)
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef Probe probe
     probe.contract = leg.contract
-    probe.usdc_delta_units = 0
     probe.qty_lots = leg.qty_lots + signed_lots(side, lots)
     if money.closing:
         probe.cost_units = sub64(leg.cost_units, money.released_units)
         probe.cash_delta_units = sub64(money.pnl_units, money.fee_units)
+        probe.usdc_delta_units = 0
         money.serves = serves_after(e, i, &probe)
         if money.serves or paying_equity(e, leg.unit, &probe) >= 0:
             return 0
         return BEYOND_BANKRUPTCY
     probe.cost_units = add64(leg.cost_units, signed_lots(side, 1) * money.notional_units)
-    probe.cash_delta_units = -money.fee_units
-    if is_block(&e.units[leg.unit]):
-        probe.cash_delta_units = sub64(money.kept_units, money.fee_units)
-        probe.usdc_delta_units = money.usdc_units
+    # A block keeps money and USDC of its order; main's orders hold neither for it.
+    probe.cash_delta_units = sub64(money.kept_units, money.fee_units)
+    probe.usdc_delta_units = money.usdc_units
     money.serves = serves_after(e, i, &probe)
     if money.serves or meets_maintenance(e, leg.unit, &probe):
         return 0

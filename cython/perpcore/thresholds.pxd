@@ -60,7 +60,7 @@ cdef extern from *:
 cdef enum:
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
     # How many legs move side by side, and by how many units units and their legs are loaded early.
-    FEW_UNITS = 4
+    AHEAD_FEW = 4                # so few are not worth it
     FILING_GROUP = 32
     AHEAD_UNIT = 32
     AHEAD_LEG = 24
@@ -166,9 +166,9 @@ cdef inline void file_leg(Core* e, uint32_t i, PriceMap* index, int64_t key) noe
 cdef inline uint32_t place_in(const Chunk* chunk, uint32_t i) noexcept nogil:
     """Where a leg stands in its chunk, found there: a leg that knew would be one more to write."""
     cdef uint32_t n = 0
-    while n < CHUNK_IDS and chunk.legs[n] != i:
+    while chunk.legs[n] != i:
         n += 1
-    CHECK(n < CHUNK_IDS)
+        CHECK(n < CHUNK_IDS)
     return n
 
 
@@ -591,7 +591,7 @@ cdef inline void file_dirty(Core* e) noexcept nogil:
     cdef Plans plans
     cdef uint32_t n
     plans.count = 0
-    plans.are_many = e.dirty_count > FEW_UNITS
+    plans.are_many = e.dirty_count > AHEAD_FEW
     for n in range(e.dirty_count):
         ahead_of_plan(e, n)
         plan_dirty(e, e.dirty[n], &plans)
