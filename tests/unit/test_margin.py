@@ -533,7 +533,7 @@ def test_every_worked_number_of_the_margin_document_holds():
 @pytest.mark.parametrize("over", [1, 2, 999, 1_999, 2_000])
 @pytest.mark.parametrize("thousands", [1, 2**40, 2**48, 2**48 + 1])
 def test_a_fee_is_the_ceiling_where_the_reciprocal_of_its_rate_is_one_short(over, thousands):
-    """U3: 0.55 % is 11 / 2,000; 1,091 x 11 is 1 above a multiple of 2,000. A part of so few 2,000ths
+    """U3: 0.55 % is 11 / 2,000; 1,091 x 11 is 1 above a multiple of 2,000. A part of so few of them
     is less than what the product with a rounded reciprocal lacks of a large notional."""
     terms = small_terms(1, taker_fee_e9=500_000, liquidation_fee_e9=5_000_000)
     notional = 2_000 * thousands + 1_091 * over
