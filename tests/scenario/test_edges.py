@@ -18,6 +18,7 @@ from world import (
     CAROL,
     DAVE,
     ETH,
+    FULL_PROFILE,
     FUND,
     MAKER,
     SOL,
@@ -300,6 +301,16 @@ def test_the_fee_of_an_opening_fill_counts_in_what_must_be_left(
     venue.sell(MAKER, 290, 60_000)
     assert venue.qty(CAROL) == lots
     assert venue.live(order) is None
+
+
+@pytest.mark.rule("C6", "A3")
+def test_who_may_not_isolate_may_raise_main_leverage(venue: World) -> None:
+    """Main's leverage is no matter of blocks: 615 belongs to those alone."""
+    venue.eligibility(ALICE, FULL_PROFILE & ~8)
+    assert venue.leverage(ALICE, 10).code == 0
+    assert venue.leverage(ALICE, 20).code == 0
+    refused = venue.trade(ALICE, MAKER, 1, 60_000, **isolated(20))
+    assert refused.code == Code.NO_ISOLATED_ACCESS
 
 
 def test_a_top_up_takes_main_to_its_last_unit(venue: World) -> None:
