@@ -72,10 +72,10 @@ cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
     """Empty pool of `capacity` slots (below 2^31) and the index of their ids; 0 or -1."""
     cdef int line_bits = 1
     memset(pool, 0, sizeof(OrderPool))
-    if capacity == 0 or capacity >> 31:
+    if capacity == 0 or capacity >= (<uint32_t>1 << 31):
         return -1
     # Heads are many, so that nearly every chain is one order long and branches are foreseen.
-    while 5 * <uint64_t>capacity >> (line_bits + 5):
+    while (<uint64_t>32 << line_bits) < 5 * <uint64_t>capacity:
         line_bits += 1
     pool.capacity = capacity
     pool.id_shift = 64 - line_bits

@@ -18,8 +18,8 @@ from perpcore.state cimport (
     Market, OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
 )
 from perpcore.thresholds cimport (
-    bucket_of, head_chunk, is_chained, map_of, no_mark_is_safe, only_leg, solo_threshold,
-    unsafe_mark,
+    bucket_of, filed_mark, head_chunk, is_chained, map_of, no_mark_is_safe, only_leg,
+    solo_threshold, unsafe_mark,
 )
 from perpcore.triggers cimport reached_order
 from perpcore.walks cimport next_unit
@@ -220,7 +220,7 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
                 return INDEX_BROKEN
             if leg.qty_lots == 0 or leg.key_side != (leg.qty_lots < 0):
                 return KEY_WRONG
-            mark = last - leg.key if leg.qty_lots > 0 else <int64_t>leg.key
+            mark = filed_mark(&e.markets[leg.contract], leg)
             if (mark >= e.markets[leg.contract].live.mark_ticks if leg.qty_lots > 0
                     else mark <= e.markets[leg.contract].live.mark_ticks):
                 if not (initial and no_mark_is_safe(&e.markets[leg.contract], leg,

@@ -3,9 +3,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from perpcore.clearing cimport TAKES_WORK_OFF, Taker, walk
 from perpcore.codes cimport R_INSURANCE_FUND, R_REALIZED_PNL, STP_MAKER, TAKEN_OVER
-from perpcore.int128 cimport (
-    add64, are_opposite, magnitude, mul_div_ceil, not_below_zero, smaller, sub64,
-)
+from perpcore.int128 cimport add64, are_opposite, magnitude, mul_div_ceil, smaller, sub64
 from perpcore.margin cimport is_long
 from perpcore.orders cimport band_high, band_low
 from perpcore.posting cimport (
@@ -42,13 +40,15 @@ cdef inline void announce_take_over(Core* e, uint32_t u, uint32_t contract, int6
 
 cdef inline void count_deficit(Core* e, uint32_t account, int64_t units) noexcept nogil:
     """What the fund bears for an owner: a statistic (Q6)."""
-    edit_account(e, account).deficit_units = add64(
-        e.accounts[account].deficit_units, not_below_zero(units))
+    if units > 0:
+        edit_account(e, account).deficit_units = add64(
+            e.accounts[account].deficit_units, units)
 
 
 cdef inline void count_cover(Core* e, int64_t units) noexcept nogil:
     """What the fund pays of others' debts in a session, for its cover limit (S1)."""
-    e.h.covered_units = add64(e.h.covered_units, not_below_zero(units))
+    if units > 0:
+        e.h.covered_units = add64(e.h.covered_units, units)
 
 
 cdef inline void hand_to_fund(Core* e, uint32_t u, uint32_t contract,

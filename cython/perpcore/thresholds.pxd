@@ -85,6 +85,11 @@ cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
     return &m.longs if key_side == 0 else &m.shorts
 
 
+cdef inline int64_t filed_mark(const Market* m, const Leg* leg) noexcept nogil:
+    """The mark tick under which a leg is filed."""
+    return leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+
+
 cdef inline Bucket* bucket_of(const PriceMap* index, int64_t key) noexcept nogil:
     """The bucket of a key that is known to be set."""
     return <Bucket*>index.cells + pricemap_place(index, key)
@@ -253,8 +258,8 @@ cdef inline void ahead_of_cells(Core* e, const Leg* leg, const Filing* f) noexce
         prefetch(bucket_of(f.left, leg.key))
         if leg.chunk != IN_CELL:
             prefetch(&e.chunks[leg.chunk])
-    # A tick that is not set yet has its cell where its neighbors are.
-    if f.entered != NULL:
+    # A tick that is not set yet has its cell where its neighbors are, if they have a page.
+    if f.entered != NULL and f.entered.words[f.key >> PRICEMAP_BITS].page:
         prefetch(bucket_of(f.entered, f.key))
 
 
@@ -423,10 +428,7 @@ cdef inline bint key_holds(Core* e, uint32_t u, const Leg* leg, int64_t qty_lots
     # Where no mark is safe, passing at one proves nothing of others.
     if initial and no_mark_is_safe(m, leg, lots):
         return False
-    if is_long(qty_lots):
-        before = m.terms.max_mark_ticks - leg.key + 1
-    else:
-        before = leg.key - <int64_t>1
+    before = filed_mark(m, leg) + signed_as(1, qty_lots)
     if signed_as(m.live.mark_ticks - before, qty_lots) < 0:
         return False
     if initial:
@@ -478,8 +480,8 @@ cdef inline void plan_block(Core* e, uint32_t i, Plans* plans) noexcept nogil:
     cdef int64_t mark = 0, at
     if leg.qty_lots:
         mark = solo_threshold(e, leg.unit, i, False)
-        if leg.chunk != NONE and leg.key_side == (leg.qty_lots < 0):
-            at = leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+        if leg.chunk != NONE and leg.key_side != is_long(leg.qty_lots):
+            at = filed_mark(m, leg)
             if (mark >= at > m.live.mark_ticks if leg.key_side
                     else mark <= at < m.live.mark_ticks):
                 return
@@ -557,7 +559,7 @@ cdef inline void ahead_of_more(Core* e, const Filing* f) noexcept nogil:
     if f.entered != NULL and pricemap_has(f.entered, f.key):
         last = bucket_of(f.entered, f.key).legs[2]
         prefetch(either(last & CHAINED != 0, <uint32_t*>&e.chunks[last ^ CHAINED],
-                        <uint32_t*>&e.legs[last - 1]))
+                        <uint32_t*>&e.legs[last - (last != 0)]))
 
 
 cdef inline void ahead_of_last(Core* e, const Filing* f) noexcept nogil:
@@ -634,7 +636,7 @@ cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept no
     """
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t at = leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+    cdef int64_t at = filed_mark(m, leg)
     cdef int64_t lots = magnitude(leg.qty_lots)
     cdef Line line = trigger_line(&m.terms, lots, mul64(lots, mul64(m.terms.v, at)))
     if margin_below(add64(solo_cash(e, u, False), line.cum_units), leg.qty_lots, leg.cost_units,
@@ -643,15 +645,20 @@ cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept no
     return solo_threshold(e, u, i, False)
 
 
+cdef inline uint32_t write_down(Core* e, uint32_t i, uint32_t count) noexcept nogil:
+    """A leg that the mark reached as the next one of `tested`; returns how many there are."""
+    prefetch(&e.legs[i])
+    e.tested[count] = i
+    return count + 1
+
+
 cdef inline uint32_t empty_bucket(Core* e, PriceMap* index, int64_t key,
                                   uint32_t count) noexcept nogil:
     """The legs of a bucket's cell into `tested`; the key is clear."""
     cdef Bucket* bucket = bucket_of(index, key)
     cdef uint32_t n
     for n in range(legs_in(bucket)):
-        e.tested[count] = bucket.legs[n] - 1
-        prefetch(&e.legs[e.tested[count]])
-        count += 1
+        count = write_down(e, bucket.legs[n] - 1, count)
     undo_save(&e.undo, bucket, sizeof(Bucket))
     for n in range(CELL_IDS):
         bucket.legs[n] = 0
@@ -663,9 +670,7 @@ cdef inline uint32_t empty_chunk(Core* e, uint32_t c, uint32_t count) noexcept n
     """The legs of a chunk into `tested`; it is free."""
     cdef uint32_t n
     for n in range(e.chunks[c].count):
-        e.tested[count] = e.chunks[c].legs[n]
-        prefetch(&e.legs[e.tested[count]])
-        count += 1
+        count = write_down(e, e.chunks[c].legs[n], count)
     undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
     e.chunks[c].next = e.h.chunk_free
     e.h.chunk_free = c
