@@ -428,7 +428,10 @@ cdef inline bint key_holds(Core* e, uint32_t u, const Leg* leg, int64_t qty_lots
     # Where no mark is safe, passing at one proves nothing of others.
     if initial and no_mark_is_safe(m, leg, lots):
         return False
-    before = filed_mark(m, leg) + signed_as(1, qty_lots)
+    if is_long(qty_lots):
+        before = filed_mark(m, leg) + 1
+    else:
+        before = filed_mark(m, leg) - 1
     if signed_as(m.live.mark_ticks - before, qty_lots) < 0:
         return False
     if initial:
@@ -480,7 +483,8 @@ cdef inline void plan_block(Core* e, uint32_t i, Plans* plans) noexcept nogil:
     cdef int64_t mark = 0, at
     if leg.qty_lots:
         mark = solo_threshold(e, leg.unit, i, False)
-        if leg.chunk != NONE and leg.key_side != is_long(leg.qty_lots):
+        # The key of a position that has turned lies beyond the mark: no threshold of it is there.
+        if leg.chunk != NONE:
             at = filed_mark(m, leg)
             if (mark >= at > m.live.mark_ticks if leg.key_side
                     else mark <= at < m.live.mark_ticks):
