@@ -3,6 +3,11 @@
 cdef enum:
     # Commands whose loads are asked for together: places of ids two blocks early, orders one.
     BLOCK = 16
+    # By how many rows the caller's arrays are loaded early.
+    AHEAD_COMMANDS = 128
+    AHEAD_STATUSES = 64
+    AHEAD_TRADES = 8
+    LINE_BYTES = 64
     # More levels than that are not in the first cache; then levels are asked for early too.
     WIDE_LEVELS = 4096
 
@@ -79,6 +84,22 @@ cdef inline void find_best(const Matcher* m, int side) noexcept nogil:
         found += 1
 
 
+cdef inline void ahead_of_rows(const BookCommand* commands, const int32_t* statuses,
+                               const BookTrade* trades) noexcept nogil:
+    """Start loading a block of commands, and where its codes and trades will stand.
+
+    A store waits for its line too, and only so many may wait; what lies in a row the processor sees
+    by itself, but not over the end of a page.
+    """
+    cdef int line
+    for line in range(BLOCK * sizeof(BookCommand) // LINE_BYTES):
+        prefetch(<const char*>commands + line * LINE_BYTES)
+    prefetch(statuses)
+    # A command in three trades, two trades a line.
+    for line in range(4):
+        prefetch(<const char*>(trades + AHEAD_TRADES) + line * LINE_BYTES)
+
+
 cdef inline uint64_t block_of(uint64_t start, uint64_t count) noexcept nogil:
     """Commands of the block that starts there."""
     return 0 if start >= count else BLOCK if count - start > BLOCK else count - start
@@ -114,6 +135,7 @@ cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
     if rarely(wide(m)):
         look_far(m, commands, start, count)
     while start < count:
+        ahead_of_rows(commands + start + AHEAD_COMMANDS, statuses + start + AHEAD_STATUSES, m.end)
         if rarely(wide(m)):
             look_far(m, commands, start + BLOCK, count)
         find_places(&m.pool, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count),

@@ -29,6 +29,7 @@ cdef enum:
     REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
     NO_CONTRACT = 0xFFFF
     PREFAULT_BYTES = 8 << 20     # of the orders' records that are committed at creation
+    AHEAD_EVENTS = 12            # how early the place of an event is asked for
 
 cdef extern from "perpcore/order.hpp" nogil:
     # The part of an order that matching does not read.
@@ -639,6 +640,7 @@ cdef inline Event* event(Core* e, uint8_t kind) noexcept nogil:
         spill_events(e)
     cdef Event* ev = &e.events[e.event_count]
     e.event_count += 1
+    prefetch(ev + AHEAD_EVENTS)
     memset(ev, 0, sizeof(Event))
     ev.seq = e.h.seq
     ev.account = NONE
