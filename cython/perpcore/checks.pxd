@@ -15,13 +15,14 @@ from perpcore.reserves cimport (
 from perpcore.standing cimport compare_initial, meets_maintenance
 from perpcore.state cimport (
     DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, REFERENCES, Bucket, Core, Leg, LegExtra, LegOrders,
-    Market, OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, order_leg,
+    Market, OrderCold, Unit, has_reserved_orders, is_block, is_in_kind, money_matters, order_leg,
 )
 from perpcore.thresholds cimport (
     bucket_of, filed_mark, head_chunk, is_chained, map_of, no_mark_is_safe, only_leg,
     solo_threshold, unsafe_mark,
 )
 from perpcore.triggers cimport reached_order
+from perpcore.unitset cimport unitset_has
 from perpcore.walks cimport next_unit
 
 cdef enum Fault:
@@ -41,6 +42,7 @@ cdef enum Fault:
     COUNTS = 13                  # orders, blocks, positions of an account or a contract
     TRIGGER_MISSED = 14          # a reached order waits and nobody will look at it
     SUB_FUND_NEGATIVE = 15       # S1: a contract's own fund paid more than it had
+    UNSEEN_BY_SETTLEMENT = 16    # S3, S5: a unit is missing in a set that settlements walk over
 
 # What the audit of L1 sums.
 cdef struct Audit:
@@ -238,6 +240,15 @@ cdef inline int key_fault(Core* e, uint32_t u) noexcept nogil:
     return NO_FAULT
 
 
+cdef inline bint misses_settlement(Core* e, uint32_t u) noexcept nogil:
+    """A call that may end, USD below 0, a leg (S3), or profit (S5) that no settlement looks at."""
+    cdef Unit* unit = &e.units[u]
+    if money_matters(unit) and not unitset_has(e.needy, u):
+        return True
+    return ((unit.first_leg != NONE or unit.session_pnl_units | unit.kept_units != 0)
+            and not unitset_has(e.settling, u))
+
+
 cdef inline int unit_fault(Core* e, uint32_t u) noexcept nogil:
     cdef uint32_t i = e.units[u].first_leg
     cdef int fault
@@ -258,6 +269,8 @@ cdef inline int unit_fault(Core* e, uint32_t u) noexcept nogil:
         return UNIT_BELOW_MAINTENANCE
     if not is_block(&e.units[u]) and has_reserved_orders(e, u) and compare_initial(e, u) < 0:
         return UNCALLED_MARGIN
+    if misses_settlement(e, u):
+        return UNSEEN_BY_SETTLEMENT
     return key_fault(e, u)
 
 

@@ -96,6 +96,7 @@ _FAULTS = {
     13: "counters of orders, blocks or positions are wrong",
     14: "O1: a reached order waits and nothing makes the venue look at it",
     15: "S1: a contract's own fund paid more than it had",
+    16: "S3, S5: a settlement would not look at a unit",
 }
 
 

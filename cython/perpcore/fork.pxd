@@ -62,6 +62,8 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
     arena_copy(to.dormant, source.dormant, source.sizes[15])
     arena_copy(to.rare, source.rare, source.sizes[18])
     arena_copy(to.extras, source.extras, source.sizes[19])
+    arena_copy(to.needy, source.needy, source.sizes[20])
+    arena_copy(to.settling, source.settling, source.sizes[21])
     if is_in_kind(to):
         arena_copy(to.block_usdc, source.block_usdc, source.sizes[16])
         arena_copy(to.order_usdc, source.order_usdc, source.sizes[17])

@@ -44,6 +44,7 @@ from perpcore.thresholds cimport (
     AFTER_SOLO, distance_key, only_leg, solo_threshold, sweep,
 )
 from perpcore.transfers cimport convert_all, cover_negative, return_everything
+from perpcore.unitset cimport unitset_add
 
 cdef enum:
     # By how many units units are loaded before they are tested or end, and what they lead to.
@@ -330,6 +331,7 @@ cdef inline void review_margin_call(Core* e, uint32_t u) noexcept nogil:
     if reserved:
         unit_event(e, MARGIN_CALL, u, NO_CONTRACT)
         edit_unit(e, u).flags |= IN_MARGIN_CALL
+        unitset_add(e.needy, u)
         end_orders(e, u, True, DONE_MARGIN_CALL)
 
 

@@ -14,6 +14,7 @@ from perpcore.codes cimport (
 from perpcore.int128 cimport (
     add64, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64, sub64,
 )
+from perpcore.memory cimport rarely
 from perpcore.policies cimport FUND_BY_CONTRACT
 from perpcore.records cimport Event
 from perpcore.state cimport (
@@ -21,6 +22,7 @@ from perpcore.state cimport (
     edit_live, edit_unit, event, is_block, money_matters, touch, unit_event,
 )
 from perpcore.undo cimport undo_save
+from perpcore.unitset cimport unitset_add
 
 cdef enum:
     USD_LEDGER = 0
@@ -75,8 +77,12 @@ cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
         return
     unit = edit_unit(e, u)
     unit.cash_units = add64(unit.cash_units, units)
+    if rarely(unit.session_pnl_units == 0):
+        unitset_add(e.settling, u)
     unit.session_pnl_units = add64(
         unit.session_pnl_units, units & -<int64_t>counts_as_session_pnl(reason))
+    if rarely(unit.cash_units < 0):
+        unitset_add(e.needy, u)
     e.h.residual[USD_LEDGER] += <uint64_t>units
     tell_unit(e, u, contract, order_id, reason, BLOCK_POSITION if is_block(unit) else MAIN_USD,
               units, unit.cash_units)

@@ -30,11 +30,12 @@ from perpcore.sort cimport Ranked, ranked_before, ranked_select
 from perpcore.standing cimport position_upnl
 from perpcore.state cimport (
     DONE_THIS_COMMAND, NO_CONTRACT, Core, Leg, Live, Market, Unit, edit_live, edit_unit, event,
-    is_block, main_of, money_matters, orders_matter, smudge, touch, unit_rank,
+    is_block, main_of, money_matters, orders_matter, touch, unit_rank,
 )
-from perpcore.thresholds cimport fails_a_test
+from perpcore.thresholds cimport Plans, begin_plans, carry_out, look_after_loss
 from perpcore.transfers cimport cover_negative, cover_usd
-from perpcore.walks cimport next_unit
+from perpcore.unitset cimport unitset_next, unitset_remove
+from perpcore.walks cimport next_settling
 
 cdef extern from *:
     """
@@ -53,20 +54,25 @@ cdef inline void pay_funding(Core* e, uint32_t contract, int64_t rate_e9) noexce
     """Q v mark rate by holder: payer up, receiver down, the dust to the fund (F1)."""
     cdef Market* m = &e.markets[contract]
     cdef int64_t tick = mul64(m.terms.v, m.live.mark_ticks), change, dust = 0
-    cdef uint32_t u = next_unit(e, NONE), i
+    cdef uint32_t u = next_settling(e, NONE), i
+    cdef Plans plans
+    begin_plans(&plans, True)
     while u != NONE:
         i = e.units[u].first_leg
         while i != NONE:
             if e.legs[i].contract == contract and e.legs[i].qty_lots:
                 change = funding_change(mul64(e.legs[i].qty_lots, tick), rate_e9)
                 dust = sub64(dust, change)
-                if change:
-                    write_cash(e, u, change, R_FUNDING, contract, 0)
-                    smudge(e, u)
-                # A payment changes nobody else: who has paid can be tested.
-                test_holder(e, u)
+                write_cash(e, u, change, R_FUNDING, contract, 0)
+                # A payment changes nobody else: who has paid can be tested. Whoever got money
+                # passes what it passed before, and its key is only too early.
+                if change < 0:
+                    look_after_loss(e, u, &plans)
+                elif orders_matter(e, u):
+                    touch(e, u)
             i = e.legs[i].next_leg
-        u = next_unit(e, u)
+        u = next_settling(e, u)
+    carry_out(e, &plans)
     change = funding_change(mul64(m.live.inventory_lots, tick), rate_e9)
     dust = sub64(dust, change)
     post_inventory(e, change, R_FUNDING, contract)
@@ -204,21 +210,19 @@ cdef inline Ranked last_remainder(Core* e, uint32_t winners, int64_t loss,
     """
     cdef uint32_t n
     cdef int64_t profit, share, left = loss
-    cdef Ranked last = Ranked(0, 0, 0)
     for n in range(winners):
         profit = <int64_t>e.ranked[n].key
         share = floor_share(loss, profit, profits)
         left -= share
         e.ranked[n] = by_remainder(e.ranked[n].tie, loss, profit, share, profits)
     CHECK(0 <= left <= winners)
-    ranked_select(e.ranked, winners, <uint64_t>left)
-    for n in range(<uint32_t>left):
-        if ranked_before(&last, &e.ranked[n]):
-            last = e.ranked[n]
-    return last
+    if left == 0:
+        return Ranked(0, 0, 0)
+    ranked_select(e.ranked, winners, <uint64_t>left - 1)
+    return e.ranked[left - 1]
 
 
-cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
+cdef inline void pay_share(Core* e, uint32_t u, int64_t share, Plans* plans) noexcept nogil:
     """From the unit's cash; a block's missing part from its own USDC, then from what its orders
     give back to main (S4)."""
     cdef int64_t own = share
@@ -227,30 +231,28 @@ cdef inline void pay_share(Core* e, uint32_t u, int64_t share) noexcept nogil:
         contract = e.legs[e.units[u].first_leg].contract
         own = smaller(share, not_below_zero(e.units[u].cash_units))
         own = add64(own, cover_usd(e, u, sub64(share, own)))
-    if own:
-        write_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
-        smudge(e, u)
+    write_cash(e, u, -own, R_SOCIALIZED_LOSS, contract, 0)
     if own < share:
         main = main_of(e, u)
         end_orders(e, u, False, DONE_SOCIALIZED)
         post_cash(e, main, -(share - own), R_SOCIALIZED_LOSS, contract, 0)
     # A payment changes nobody else: who has paid can be tested.
-    test_holder(e, u)
+    look_after_loss(e, u, plans)
 
 
-cdef inline void pay_winner(Core* e, uint32_t u, int64_t share) noexcept nogil:
+cdef inline void pay_winner(Core* e, uint32_t u, int64_t share, Plans* plans) noexcept nogil:
     """A unit pays itself; of an account main pays first, then its blocks, each from its profit."""
     cdef uint32_t payer = u, after
     cdef int64_t part
     if e.terms.socialize_by != SOCIALIZE_BY_TRADER:
-        pay_share(e, u, share)
+        pay_share(e, u, share, plans)
         return
     after = e.accounts[e.units[u].account].first_block
     while share:
         CHECK(payer != NONE)
         part = smaller(share, profit_of(e, payer))
         if part:
-            pay_share(e, payer, part)
+            pay_share(e, payer, part, plans)
             share -= part
         payer = after
         after = NONE if payer == NONE else e.units[payer].next_block
@@ -278,7 +280,9 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
     cdef bint flat = (e.terms.socialized_loss == LOSS_ONE_PERCENT
                       and sum_of_percents(e, winners) >= loss)
     cdef Ranked last = Ranked(0, 0, 0)
+    cdef Plans plans
     cdef Event* ev
+    begin_plans(&plans, True)
     e.h.carried_units = 0 if flat or not all_of_it else loss - profits
     ev = event(e, LOSS_UNCOVERED)
     ev.amount_units = loss
@@ -297,8 +301,9 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
                                  <uint64_t>profits)
             share += not ranked_before(&last, &place)
         if share:
-            pay_winner(e, e.tested[n], share)
+            pay_winner(e, e.tested[n], share, &plans)
         paid = add64(paid, share)
+    carry_out(e, &plans)
     CHECK(paid >= loss if flat else paid == (profits if all_of_it else loss))
     post_fund(e, USD_LEDGER, paid, R_SOCIALIZED_LOSS, NO_CONTRACT)
 
@@ -349,21 +354,22 @@ cdef inline void release_or_keep(Core* e, int64_t loss) noexcept nogil:
     """S5: what is kept and, at its own settlement, the session's profit are unlocked, or stay."""
     cdef bint released = profits_are_free(e, loss)
     cdef bint waits = e.terms.unlock_at == UNLOCK_AT_NEXT_SETTLEMENT
-    cdef uint32_t u
+    cdef uint32_t u = unitset_next(e.settling, 0, e.h.unit_top)
     cdef i128 total = i128_from(0)
     cdef int64_t profit, kept
     cdef Unit* unit
-    for u in range(e.h.unit_top):
+    while u < e.h.unit_top:
         prefetch(&e.units[u + AHEAD_ROW])
-        unit = &e.units[u]
-        if unit.account == NONE or unit.session_pnl_units | unit.kept_units == 0:
-            continue
-        profit = profit_of(e, u)
-        kept = add64(profit, unit.kept_units)
-        total = i128_add(total, i128_from(unit.kept_units if released and waits else kept))
         unit = edit_unit(e, u)
-        unit.session_pnl_units = 0
-        unit.kept_units = kept if not released else profit if waits else 0
+        if unit.account != NONE:
+            profit = profit_of(e, u)
+            kept = add64(profit, unit.kept_units)
+            total = i128_add(total, i128_from(unit.kept_units if released and waits else kept))
+            unit.session_pnl_units = 0
+            unit.kept_units = kept if not released else profit if waits else 0
+        if unit.account == NONE or (unit.kept_units == 0 and unit.first_leg == NONE):
+            unitset_remove(e.settling, u, &e.undo)
+        u = unitset_next(e.settling, u + 1, e.h.unit_top)
     event(e, PROFIT_UNLOCKED if released else PROFIT_LOCKED).amount_units = i128_to64(total)
 
 
@@ -376,12 +382,6 @@ cdef inline bint holds_position(Core* e, uint32_t u) noexcept nogil:
     return i != NONE
 
 
-cdef inline void test_holder(Core* e, uint32_t u) noexcept nogil:
-    """Touch a unit with a position if a round would find anything to do there."""
-    if orders_matter(e, u) or fails_a_test(e, u):
-        touch(e, u)
-
-
 cdef inline void test_holders(Core* e) noexcept nogil:
     """Every unit with a position is tested (S3); the round puts who is touched into unit order.
 
@@ -389,12 +389,13 @@ cdef inline void test_holders(Core* e) noexcept nogil:
     what can still follow from a test is the rest of orders_matter, which for a unit with a position
     needs a call or USD below 0.
     """
-    cdef uint32_t u
-    for u in range(e.h.unit_top):
-        prefetch(&e.units[u + AHEAD_ROW])
-        if (money_matters(&e.units[u]) and e.units[u].account != NONE
-                and orders_matter(e, u) and holds_position(e, u)):
+    cdef uint32_t u = unitset_next(e.needy, 0, e.h.unit_top)
+    while u < e.h.unit_top:
+        if e.units[u].account == NONE or not money_matters(&e.units[u]):
+            unitset_remove(e.needy, u, &e.undo)
+        elif orders_matter(e, u) and holds_position(e, u):
             touch(e, u)
+        u = unitset_next(e.needy, u + 1, e.h.unit_top)
 
 
 cdef inline void allow_second_time(Core* e, uint32_t count) noexcept nogil:
@@ -442,7 +443,7 @@ cdef inline uint32_t roll_everything(Core* e) noexcept nogil:
     Returns how many rows (profit, unit order, unit) are in `ranked`: by account, of all units that
     have profit or had a debt.
     """
-    cdef uint32_t u = next_unit(e, NONE), n, count = 0
+    cdef uint32_t u = next_settling(e, NONE), n, count = 0
     cdef Unit* unit
     while u != NONE:
         roll_unit(e, u)
@@ -452,7 +453,7 @@ cdef inline uint32_t roll_everything(Core* e) noexcept nogil:
                 HAS_DEBT if unit.cash_units < 0 else <uint64_t>unit.session_pnl_units,
                 unit_rank(unit), u)
             count += 1
-        u = next_unit(e, u)
+        u = next_settling(e, u)
     roll_inventory(e)
     for n in range(count):
         if e.ranked[n].key == HAS_DEBT:

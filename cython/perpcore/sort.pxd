@@ -12,6 +12,6 @@ cdef extern from "perpcore/sort.hpp" nogil:
     void ranked_sort "perpcore::ranked_sort"(Ranked* first, uint64_t count) noexcept
     # The same for long rows; as much room behind the row is written over.
     void ranked_sort_long "perpcore::ranked_sort_long"(Ranked* first, uint64_t count) noexcept
-    # Puts the `wanted` smallest in front, in any order among themselves.
+    # Puts the `wanted` smallest in front, in any order among themselves, and the next one behind.
     void ranked_select "perpcore::ranked_select"(
         Ranked* first, uint64_t count, uint64_t wanted) noexcept

@@ -16,6 +16,7 @@ from perpcore.policies cimport ADL_PRO_RATA, COLLATERAL_IN_KIND
 from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
+from perpcore.unitset cimport unitset_add, unitset_bytes
 from perpcore.undo cimport (
     UndoLog, undo_begin, undo_end, undo_free, undo_init, undo_mark, undo_rollback_to, undo_save,
 )
@@ -25,7 +26,7 @@ cdef enum:
     CELL_IDS = 3
     CHUNK_IDS = 6
     IN_CELL = 0xFFFFFFFE         # of Leg.chunk: it stands in the map's cell
-    SIZES_COUNT = 20
+    SIZES_COUNT = 22
     REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
     NO_CONTRACT = 0xFFFF
     PREFAULT_BYTES = 8 << 20     # of the orders' records that are committed at creation
@@ -257,6 +258,8 @@ cdef struct Core:
     uint64_t event_capacity      # of the arena
     UndoLog undo
     bint keep_undo               # a preview needs the whole log
+    uint64_t* needy              # set of units: money_matters of them
+    uint64_t* settling           # set of units: those with a leg, session PnL or kept profit
     uint32_t* tested             # scratch: the units of a round
     Ranked* ranked               # scratch: units in the order in which a rule takes them
     Ranked* ended                # scratch: orders in the order in which they end
@@ -296,6 +299,8 @@ cdef inline void core_free(Core* e) noexcept nogil:
     arena_free(e.order_usdc, e.sizes[17])
     arena_free(e.rare, e.sizes[18])
     arena_free(e.extras, e.sizes[19])
+    arena_free(e.needy, e.sizes[20])
+    arena_free(e.settling, e.sizes[21])
     pool_free(&e.pool)
     undo_free(&e.undo)
     memset(e, 0, sizeof(Core))
@@ -343,6 +348,8 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
     e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
     e.rare = <OrderRare*>take_arena(e, 18, orders * sizeof(OrderRare))
     e.extras = <LegExtra*>take_arena(e, 19, legs * sizeof(LegExtra))
+    e.needy = <uint64_t*>take_arena(e, 20, unitset_bytes(units))
+    e.settling = <uint64_t*>take_arena(e, 21, unitset_bytes(units))
     if terms.block_collateral == COLLATERAL_IN_KIND:
         e.block_usdc = <BlockUsdc*>take_arena(e, 16, units * sizeof(BlockUsdc))
         e.order_usdc = <int64_t*>take_arena(e, 17, orders * sizeof(int64_t))
@@ -351,21 +358,17 @@ cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
         or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
         or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
         or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
-        or e.dormant == NULL or e.rare == NULL or e.extras == NULL
-        or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
+        or e.dormant == NULL or e.rare == NULL or e.extras == NULL or e.needy == NULL
+        or e.settling == NULL or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
     if (short or pool_init(&e.pool, terms.order_capacity) != 0
             or undo_init(
                 &e.undo, (<uint64_t>1 << 24) + steps * 8192 * units + 4096 * orders) != 0):
         core_free(e)
         return -1
     # Orders that have never been are taken last of all, when the venue has run for long.
-    arena_prefault(e.pool.orders, smaller_size(e.pool.arena_bytes, PREFAULT_BYTES))
-    arena_prefault(e.cold, smaller_size(e.sizes[5], PREFAULT_BYTES))
+    arena_prefault(e.pool.orders, min(e.pool.arena_bytes, <uint64_t>PREFAULT_BYTES))
+    arena_prefault(e.cold, min(e.sizes[5], <uint64_t>PREFAULT_BYTES))
     return 0
-
-
-cdef inline uint64_t smaller_size(uint64_t a, uint64_t b) noexcept nogil:
-    return a if a < b else b
 
 
 cdef inline void market_free(Market* m) noexcept nogil:
@@ -380,9 +383,7 @@ cdef inline void market_free(Market* m) noexcept nogil:
 cdef inline int market_init(Core* e, Market* m) noexcept nogil:
     """Book and threshold maps of a contract whose terms are set; 0, or -1 without room."""
     # A page holds 64 ticks and each filed leg needs one at most.
-    cdef int64_t pages = (m.terms.max_mark_ticks >> 6) + 1
-    if pages > e.terms.leg_capacity + 1:
-        pages = <int64_t>e.terms.leg_capacity + 1
+    cdef int64_t pages = min((m.terms.max_mark_ticks >> 6) + 1, <int64_t>e.terms.leg_capacity + 1)
     cdef int i
     memset(&m.live, 0, sizeof(Live))
     for i in range(REFERENCES):
@@ -709,6 +710,7 @@ cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept n
     leg.next_leg = after
     if before == NONE:
         edit_unit(e, u).first_leg = i
+        unitset_add(e.settling, u)
     else:
         edit_leg(e, before).next_leg = i
     return i

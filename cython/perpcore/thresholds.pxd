@@ -37,8 +37,8 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     CELL_IDS, CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Bucket, Chunk, Core, Leg,
-    Market, Unit, edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, smudge, touch,
-    unit_rank, unit_usdc,
+    Market, Unit, edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, orders_matter,
+    smudge, touch, unit_rank, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -476,30 +476,29 @@ cdef inline void plan_only(Core* e, uint32_t u, uint32_t i, bint initial,
     plan_leg(e, plans, i, with_slack(&e.markets[e.legs[i].contract], &e.legs[i], mark))
 
 
-cdef inline void plan_block(Core* e, uint32_t i, Plans* plans) noexcept nogil:
+cdef inline void plan_block(Core* e, uint32_t i, int64_t threshold, Plans* plans) noexcept nogil:
     """Where a block's leg moves; it stays where its key comes first on the way to its threshold."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t mark = 0, at
-    if leg.qty_lots:
-        mark = solo_threshold(e, leg.unit, i, False)
-        # The key of a position that has turned lies beyond the mark: no threshold of it is there.
-        if leg.chunk != NONE:
-            at = filed_mark(m, leg)
-            if (mark >= at > m.live.mark_ticks if leg.key_side
-                    else mark <= at < m.live.mark_ticks):
-                return
-    plan_leg(e, plans, i, mark)
+    cdef int64_t at
+    # The key of a position that has turned lies beyond the mark: no threshold of it is there.
+    if leg.qty_lots and leg.chunk != NONE:
+        at = filed_mark(m, leg)
+        if (threshold >= at > m.live.mark_ticks if leg.key_side
+                else threshold <= at < m.live.mark_ticks):
+            return
+    plan_leg(e, plans, i, threshold)
 
 
 cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     """Where a unit's legs move; the margin call comes first if it has reserved orders."""
     cdef uint32_t i, j
     cdef bint initial
-    if is_block(&e.units[u]):
-        plan_block(e, e.units[u].first_leg, plans)
-        return
     i = only_leg(e, u)
+    if is_block(&e.units[u]):
+        plan_block(e, e.units[u].first_leg, 0 if i == NONE else solo_threshold(e, u, i, False),
+                   plans)
+        return
     initial = has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
@@ -592,12 +591,16 @@ cdef inline void carry_out(Core* e, Plans* plans) noexcept nogil:
     plans.count = 0
 
 
+cdef inline void begin_plans(Plans* plans, bint are_many) noexcept nogil:
+    plans.count = 0
+    plans.are_many = are_many
+
+
 cdef inline void file_dirty(Core* e) noexcept nogil:
     """Re-key every unit that the command has changed."""
     cdef Plans plans
     cdef uint32_t n
-    plans.count = 0
-    plans.are_many = e.dirty_count > AHEAD_FEW
+    begin_plans(&plans, e.dirty_count > AHEAD_FEW)
     for n in range(e.dirty_count):
         ahead_of_plan(e, n)
         plan_dirty(e, e.dirty[n], &plans)
@@ -621,6 +624,29 @@ cdef inline void look_at(Core* e, uint32_t u) noexcept nogil:
         touch(e, u)
     else:
         smudge(e, u)
+
+
+cdef inline void look_after_loss(Core* e, uint32_t u, Plans* plans) noexcept nogil:
+    """A unit has paid: it is touched if a round would find anything to do there, else filed anew.
+
+    A block of USD alone is filed at once, while it is in the cache, and needs no test of its own:
+    the mark has not reached its threshold.
+    """
+    cdef uint32_t i = e.units[u].first_leg
+    cdef int64_t threshold
+    if not is_block(&e.units[u]) or unit_usdc(e, u) or e.legs[i].qty_lots == 0:
+        smudge(e, u)
+        if orders_matter(e, u) or fails_a_test(e, u):
+            touch(e, u)
+        return
+    threshold = solo_threshold(e, u, i, False)
+    if signed_as(e.markets[e.legs[i].contract].live.mark_ticks - threshold,
+                 e.legs[i].qty_lots) <= 0:
+        touch(e, u)
+        return
+    plan_block(e, i, threshold, plans)
+    if plans.count >= FILING_GROUP:
+        carry_out(e, plans)
 
 
 # ---- a mark -------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from perpcore.state cimport (
     NO_CONTRACT, Core, Unit, edit_unit, is_block, is_in_kind, main_of, money_matters, smudge, touch,
     unit_usdc,
 )
+from perpcore.unitset cimport unitset_add
 
 
 cdef inline int64_t usdc_for(Core* e, uint32_t u, int64_t missing_units) noexcept nogil:
@@ -141,6 +142,7 @@ cdef inline void move_session(Core* e, uint32_t payer, uint32_t payee,
     to.session_pnl_units = add64(to.session_pnl_units, profit)
     source.kept_units = sub64(source.kept_units, units - profit)
     to.kept_units = add64(to.kept_units, units - profit)
+    unitset_add(e.settling, payee)
 
 
 cdef inline void leave_main(Core* e, uint32_t main, uint32_t block, int64_t units,
@@ -238,6 +240,7 @@ cdef inline void return_everything(Core* e, uint32_t block, uint32_t contract,
     to.kept_units = add64(to.kept_units, kept)
     source.session_pnl_units = sub64(source.session_pnl_units, session)
     source.kept_units = sub64(source.kept_units, kept)
+    unitset_add(e.settling, main)
     post_cash(e, block, -units, R_ISOLATED_TRANSFER, contract, order_id)
     post_cash(e, main, units, R_ISOLATED_TRANSFER, contract, order_id)
     return_position_usdc(e, block, contract, order_id)

@@ -289,6 +289,20 @@ def test_one_funding_files_more_legs_than_any_group_of_them(venue: World) -> Non
     assert venue.side.faults() == []
 
 
+def test_one_funding_files_more_blocks_than_a_group_of_them(venue: World) -> None:
+    """F1, Q2: fifty blocks pay 0.5 % at once, and each is filed nearer. In ticks a lot: 33,300 less
+    3,000 stand beside 0.9695 x mark - 600,000: from 587,623, where they stood from 584,529."""
+    accounts = range(5, 55)
+    for account in accounts:
+        venue.open_account(account)
+        venue.deposit(account, 20 * USD)
+        assert venue.trade(account, MAKER, 1, 60_000, **isolated(20)).code == 0
+    venue.funding(BTC, 5_000_000)
+    assert venue.mark(BTC, 587_623).of(Ev.LIQUIDATED) == []
+    ended = venue.mark(BTC, 587_622).of(Ev.LIQUIDATED)
+    assert sorted(e.account for e in ended) == list(accounts)
+
+
 #: CAROL's bid of 290 lots at 60,000 rests while the mark falls. Filled, 1,000 USD less the maker's
 #: fee of 3.48 stand beside 0.29 x mark - 17,400; 3.05 % of 0.29 x mark must be left: from 58,343.2.
 @pytest.mark.rule("O7")

@@ -7,6 +7,7 @@ long of n lots gains n units a tick. PENNY is the same with a taker fee of 1 %: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -445,3 +446,29 @@ def test_the_fund_is_opened_and_topped_up_by_deposits(venue: World) -> None:
     assert venue.top_up_fund(3 * USD, 2).paid(Ledger.FUND_USDC, Reason.DEPOSIT) == 3 * USD
     assert list(venue.dump()["fund_units"]) == [100_007 * USD, 3 * USD]
     assert list(venue.dump()["deposits_units"]) == [deposits[0] + 7 * USD, deposits[1] + 3 * USD]
+
+
+@pytest.mark.rule("S3", "S5", "C4")
+def test_a_settlement_finds_those_who_are_far_apart(make_venue: Callable[..., World]) -> None:
+    """The first and the last of two hundred accounts trade, nobody in between. The call of the last
+    one, which a mark has healed, ends at the settlement, and the profits of both are unlocked."""
+    venue = make_venue(account_capacity=256, unit_capacity=512)
+    first, last = 5, 199
+    for account in range(first, last + 1):
+        venue.open_account(account)
+    for account in (first, last):
+        venue.deposit(account, 1_000 * USD)
+    before = {account: venue.cash(account) for account in (MAKER, first, last)}
+    assert venue.trade_short(first, MAKER, 10, 60_000).code == 0
+    assert venue.trade(last, MAKER, 200, 60_000).code == 0
+    bid = venue.buy(last, 10, 55_000).order_id
+    assert venue.mark(BTC, 582_636).done() == [(bid, Done.MARGIN_CALL)]
+    for mark in (600_000, 610_000, 590_000):
+        venue.mark(BTC, mark)
+        answer = venue.settle()
+        assert [e.account for e in answer.of(Ev.MARGIN_CALL_CLEARED)] == (
+            [last] if mark == 600_000 else [])
+        profits = {account: venue.cash(account) - cash for account, cash in before.items()}
+        assert answer.of(Ev.PROFIT_UNLOCKED)[0].amount_units == sum(
+            profit for profit in profits.values() if profit > 0)
+        before = {account: venue.cash(account) for account in before}

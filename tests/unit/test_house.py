@@ -17,7 +17,7 @@ SHELL = ROOT / "src" / "perpcore"
 FLOORS = {
     "codes": 0, "records": 0, "memory": 0, "sort": 0, "int128": 0, "undo": 0.5,
     "policies": 0.5, "units": 0.5,
-    "margin": 0.9, "contract": 1,
+    "unitset": 1, "margin": 0.9, "contract": 1,
     "pricemap": 2, "book": 2.5, "funding": 2,
     "state": 3, "walks": 3.2, "eligibility": 4,
     "standing": 3.5, "posting": 4, "thresholds": 4.2, "transfers": 4.4, "reserves": 4.6,

@@ -84,7 +84,8 @@ inline void ranked_sort_long(Ranked* first, std::uint64_t count) noexcept {
     }
 }
 
-// Puts the `wanted` smallest in front, in any order among themselves: linear, not sorted.
+// Puts the `wanted` smallest in front, in any order among themselves, and the next one behind them:
+// linear, not sorted.
 inline void ranked_select(Ranked* first, std::uint64_t count, std::uint64_t wanted) noexcept {
     if (wanted < count) {
         std::nth_element(first, first + wanted, first + count,
