@@ -494,11 +494,11 @@ cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     """Where a unit's legs move; the margin call comes first if it has reserved orders."""
     cdef uint32_t i, j
     cdef bint initial
-    i = only_leg(e, u)
     if is_block(&e.units[u]):
-        plan_block(e, e.units[u].first_leg, 0 if i == NONE else solo_threshold(e, u, i, False),
-                   plans)
+        i = e.units[u].first_leg
+        plan_block(e, i, solo_threshold(e, u, i, False) if e.legs[i].qty_lots else 0, plans)
         return
+    i = only_leg(e, u)
     initial = has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)

@@ -29,14 +29,9 @@ cdef inline void unitset_remove(uint64_t* words, uint32_t u, UndoLog* undo) noex
 cdef inline uint32_t unitset_next(const uint64_t* words, uint32_t u, uint32_t end) noexcept nogil:
     """The first member from `u` on, `end` when there is none below it."""
     cdef uint64_t bits
-    if u >= end:
-        return end
-    bits = words[u >> 6] >> (u & 63) << (u & 63)
-    u &= ~<uint32_t>63
-    while bits == 0:
-        u += 64
-        if u >= end:
-            return end
-        bits = words[u >> 6]
-    u += lowest_bit(bits)
-    return u if u < end else end
+    while u < end:
+        bits = words[u >> 6] >> (u & 63)
+        if bits:
+            return min(u + <uint32_t>lowest_bit(bits), end)
+        u = (u | 63) + 1
+    return end
