@@ -15,6 +15,7 @@ import measure
 import numpy as np
 import pytest
 import venue_loads
+import workloads
 from measure import Round
 
 import perpcore as pc
@@ -22,7 +23,8 @@ import perpcore as pc
 CALLS = measure.scaled(4_000, 40)
 TRADERS = measure.scaled(400, 20)
 ACCOUNTS = measure.scaled(1_000, 60)
-LAPS = measure.ROUNDS + 1
+#: Rounds of threads: on the wall clock one alone says little.
+TURNS = 3 * measure.ROUNDS
 #: What a venue needs: no package of the command line or of reports may be among it.
 EVERYTHING = "import perpcore; perpcore.Venue; perpcore.Admin; perpcore.commands; perpcore.margin"
 IMPORTS = {"the package": "import perpcore", "all that a venue needs": EVERYTHING}
@@ -160,25 +162,29 @@ def at_once(*runs):
     return time.perf_counter() - start
 
 
-def test_two_venues_in_two_threads(benchmark, library, standard):
+def test_two_venues_in_two_threads(benchmark, library):
     """How much two at once do of what two alone would, beside two limit loops: no lock is shared.
 
-    A venue's lap is a stretch of the standard mix; a limit loop's is all of it, which takes as
+    A venue's lap is a stretch of the standard mix; a limit loop's is eight of them, which take as
     long. On the wall clock, as a thread that waits for another shows nowhere else.
     """
+    flow = workloads.standard(
+        2 * TURNS * measure.scaled(30_000, 200), resting=measure.scaled(workloads.RESTING, 200)
+    )
+    laps_of_loop = flow.timed[: 8 * len(flow.timed) // (2 * TURNS)]
     venues = [
-        venue_loads.Traffic(standard, ACCOUNTS, 3 * measure.ROUNDS, half_isolated=True)
+        venue_loads.Traffic(flow, ACCOUNTS, 2 * TURNS, half_isolated=True)
         for _ in range(2)
     ]
-    trades = [np.ones(4 * 2 * len(standard.timed), np.uint64).view(pc.book.BOOK_TRADE)
+    trades = [np.ones(4 * 2 * len(laps_of_loop), np.uint64).view(pc.book.BOOK_TRADE)
               for _ in range(2)]  # fmt: skip
 
     def loops():
         made = []
         for out in trades:
-            book = limit_loop.LimitBook(library, standard.max_price_ticks, standard.max_id)
-            book.apply(standard.before, out)
-            made.append(lambda book=book, out=out: book.apply(standard.timed, out))
+            book = limit_loop.LimitBook(library, flow.max_price_ticks, flow.max_id)
+            book.apply(flow.before, out)
+            made.append(lambda book=book, out=out: book.apply(laps_of_loop, out))
         return made
 
     def share(laps, both):
@@ -188,7 +194,7 @@ def test_two_venues_in_two_threads(benchmark, library, standard):
 
     def run():
         found = []
-        for number in range(measure.ROUNDS):
+        for number in range(TURNS):
             pair = [venue.prepare() for venue in venues], [venue.prepare() for venue in venues]
             ours = share(*pair)
             theirs = share(loops(), loops())
