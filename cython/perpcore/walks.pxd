@@ -45,19 +45,8 @@ cdef inline uint32_t next_of_account(Core* e, uint32_t u) noexcept nogil:
     return e.accounts[e.units[u].account].first_block
 
 
-cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
-    """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
-    cdef uint32_t account = 0, after
-    if u != NONE:
-        after = next_of_account(e, u)
-        if after != NONE:
-            return after
-        account = e.units[u].account + 1
-    return e.accounts[account].unit if account < e.h.account_count else <uint32_t>NONE
-
-
-cdef inline uint32_t next_settling(Core* e, uint32_t u) noexcept nogil:
-    """next_unit without the main accounts that neither funding nor a settlement can change."""
+cdef inline uint32_t next_of(Core* e, uint32_t u, bint all_of_them) noexcept nogil:
+    """The unit after `u`; without `all_of_them` main accounts that do not settle are left out."""
     cdef uint32_t account = 0, after
     if u != NONE:
         after = next_of_account(e, u)
@@ -67,10 +56,20 @@ cdef inline uint32_t next_settling(Core* e, uint32_t u) noexcept nogil:
     while account < e.h.account_count:
         ahead_of_account(e, account)
         after = e.accounts[account].unit
-        if settles(e, after):
+        if all_of_them or settles(e, after):
             return after
         after = e.accounts[account].first_block
         if after != NONE:
             return after
         account += 1
     return NONE
+
+
+cdef inline uint32_t next_unit(Core* e, uint32_t u) noexcept nogil:
+    """The unit after `u` by account, then isolation id; NONE starts and ends the row."""
+    return next_of(e, u, True)
+
+
+cdef inline uint32_t next_settling(Core* e, uint32_t u) noexcept nogil:
+    """next_unit without the main accounts that neither funding nor a settlement can change."""
+    return next_of(e, u, False)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from reference.codes import Code, Done, Ev, Ledger, Reason, Scope
+from reference.codes import Code, Done, Ev, Exec, Ledger, Reason, Scope
 from world import (
     ALICE,
     BOB,
@@ -472,3 +472,19 @@ def test_a_settlement_finds_those_who_are_far_apart(make_venue: Callable[..., Wo
         assert answer.of(Ev.PROFIT_UNLOCKED)[0].amount_units == sum(
             profit for profit in profits.values() if profit > 0)
         before = {account: venue.cash(account) for account in before}
+
+
+@pytest.mark.rule("S5", "I11")
+@pytest.mark.parametrize("lots", [50, 100])
+def test_a_settlement_finds_profit_that_went_to_main(venue: World, lots: int) -> None:
+    """A block that is older than the session wins, and what it realizes goes to a main account that
+    has no position and took no part in the session until then."""
+    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
+    venue.settle()
+    venue.mark(BTC, 610_000)
+    venue.buy(MAKER, lots, 61_000)
+    answer = venue.close(ALICE, isolation_id=1, qty_lots=lots, exec_flags=Exec.RELEASE_MARGIN)
+    assert answer.code == 0
+    assert venue.side.faults() == []
+    assert venue.settle().of(Ev.PROFIT_UNLOCKED)[0].amount_units > 0
+    assert venue.account(ALICE)["session_pnl_units"] == 0
