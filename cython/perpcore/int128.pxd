@@ -43,6 +43,8 @@ cdef extern from "perpcore/int128.hpp" nogil:
 
     # The upper word of a b.
     uint64_t u64_mul_high "perpcore::u64_mul_high"(uint64_t a, uint64_t b) noexcept
+    # The same, one more where the lower word is not 0.
+    uint64_t u64_mul_high_up "perpcore::u64_mul_high_up"(uint64_t a, uint64_t b) noexcept
     # Whether a b / d, down, fits 64 bits; then quotient[0] is it and rest[0] what is left.
     bint u64_mul_div "perpcore::u64_mul_div"(
         uint64_t a, uint64_t b, uint64_t d, uint64_t* quotient, uint64_t* rest) noexcept

@@ -4,14 +4,14 @@ Every function depends on its arguments alone. Maintenance margin is a line in t
 of it, less an amount that only brackets have. A rate is a fraction of whole numbers; an amount made
 from a rate says its direction, a test compares exactly and makes no amount.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from perpcore.int128 cimport (
     FRACTIONS_MAX, add64, ceil_div, cmp_products, floor_div, fractions_cmp, i128, i128_add,
     i128_ceil_div, i128_ceil_div64, i128_cmp, i128_fits64, i128_floor_div, i128_floor_div64,
     i128_from, i128_mul, i128_mul_u, i128_neg, i128_to64, i128_within, larger, magnitude, mul64,
     mul_overflows, not_below_zero, signed_as, smaller, sub64, u64_cmp_products, u64_exact_div,
-    u64_gcd, u64_mul_div, u64_mul_high,
+    u64_gcd, u64_mul_div, u64_mul_high, u64_mul_high_up,
 )
 from perpcore.memory cimport CHECK, rarely
 from perpcore.records cimport Brackets
@@ -36,6 +36,7 @@ cdef struct Scaled:
     uint64_t num
     uint64_t den
     uint64_t whole               # floor(num 2^64 / den)
+    uint64_t told                # up to this amount `whole` alone tells amount x rate, up
 
 # A requirement of a notional N: N x rate - cum, exact; without brackets cum is 0.
 cdef struct Line:
@@ -149,6 +150,9 @@ cdef inline Scaled rate_scaled(Rate rate) noexcept nogil:
     # num 2^63 x 2 / den fits, as the rate is below 1.
     u64_mul_div(rate.num, <uint64_t>1 << 63, rate.den, &s.whole, &rest)
     s.whole = 2 * s.whole + (rest >= rate.den - rest)
+    # `whole` lacks less than 1: less than told / 2^64 of an amount, and less than 1 / den, the
+    # least by which one can be above a whole number.
+    s.told = <uint64_t>floor_div(INT64_MAX, <int64_t>rate.den)
     return s
 
 
@@ -163,7 +167,10 @@ cdef inline uint64_t scaled_about(uint64_t amount_units, const Scaled* rate) noe
 
 cdef inline int64_t scaled_ceil(uint64_t amount_units, const Scaled* rate) noexcept nogil:
     """rate_ceil without a division; the amount is below 2^63."""
-    cdef uint64_t about = scaled_about(amount_units, rate)
+    cdef uint64_t about
+    if not rarely(amount_units > rate.told):
+        return <int64_t>u64_mul_high_up(amount_units, rate.whole)
+    about = scaled_about(amount_units, rate)
     # What is left is below twice the denominator, so that the low words alone give it.
     cdef uint64_t rest = amount_units * rate.num - about * rate.den
     return <int64_t>(about + (rest > 0) + (rest > rate.den))

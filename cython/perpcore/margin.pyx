@@ -13,8 +13,11 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from cpython.long cimport PyLong_CheckExact
 
 from perpcore.codes cimport BUY, SELL
+from perpcore.columns cimport (
+    CHUNK_ROWS, Column, column_open, column_read, column_target, column_write,
+)
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, mul64, mul_div_ceil,
+    add64, ceil_div, floor_div, mul64, mul_div_ceil, smaller,
 )
 from perpcore.records cimport BRACKETS_MAX, Brackets
 
@@ -27,23 +30,21 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
 
 # What the venue proves at a contract's registration (U2), asked of every number here.
-cdef int64_t AMOUNT_MAX = 1LL << 60      # money units: a notional, a cost
-cdef int64_t CASH_MAX = 1LL << 61        # money units
-cdef int64_t MARK_MAX = (1LL << 31) - 2  # mark ticks
-cdef int64_t E4 = 10_000
-cdef int64_t E9 = 1_000_000_000
-cdef int64_t E15 = 1_000_000_000_000_000
+cdef extern from *:
+    """
+    namespace {
+    constexpr long long AMOUNT_MAX = 1LL << 60;      // money units: a notional, a cost
+    constexpr long long CASH_MAX = 1LL << 61;        // money units
+    constexpr long long MARK_MAX = (1LL << 31) - 2;  // mark ticks
+    constexpr long long E4 = 10'000, E9 = 1'000'000'000, E15 = 1'000'000'000'000'000;
+    }
+    """
+    const int64_t AMOUNT_MAX, CASH_MAX, MARK_MAX, E4, E9, E15
 
 # A rate that sizes up to a limit have, scaled; beyond it the size has a say, or a bracket.
 cdef struct Flat:
     Scaled rate
     int64_t lots                 # 1..lots; 0: no size has it
-
-# The largest numbers of a row.
-cdef struct Span:
-    int64_t lots
-    int64_t mark_ticks
-    int64_t leverage
 
 cdef struct Rates:
     Scaled taker
@@ -53,6 +54,16 @@ cdef struct Rates:
     int64_t cap_lots             # from this size on the margin rate is 1
     CommonRates common           # maintenance and fee reserve
     Brackets brackets            # with a count above 0: instead of all but the fees' rates
+
+# What answers depend on, beside the rows.
+cdef struct Terms:
+    const Rates* rates
+    Flat maintenance
+    Flat trigger                 # maintenance and fee reserve
+    int64_t v                    # money units of one mark tick x one lot
+    int64_t max_lots             # notional stays below 2^60 at every mark
+    int64_t max_mark_ticks
+    int64_t max_leverage
 
 
 cdef inline int64_t size_of(int64_t qty_lots) noexcept nogil:
@@ -102,37 +113,18 @@ cdef inline bint is_below(const Rates* r, int64_t v, int64_t cash, int64_t qty, 
     return margin_below(add64(cash, line.cum_units), qty, cost, mark, v, line.rate)
 
 
-cdef inline int64_t value_of(int64_t qty, int64_t v, int64_t mark) noexcept nogil:
-    """Q x v x mark of a row in range: below 2^60 (U2), so that no product needs a check."""
-    return qty * (v * mark)
+cdef inline int64_t value_of(int64_t qty, int64_t lot_units) noexcept nogil:
+    """Q x what a lot is worth, of a row in range: below 2^60 (U2), so that nothing is checked."""
+    return qty * lot_units
 
 
-cdef inline bint is_below_quickly(const Rates* r, const Flat* trigger, int64_t v, int64_t cash,
-                                  int64_t qty, int64_t cost, int64_t mark) noexcept nogil:
-    """is_below with one product where the trigger rate is flat and equity is not at the edge."""
-    cdef int64_t value = value_of(qty, v, mark)
-    cdef int64_t over = cash + value - cost - <int64_t>scaled_about(size_of(value), &trigger.rate)
-    # The requirement lies in [0, 2) above what is taken off here.
-    if rarely(not is_flat(trigger, size_of(qty)) or <uint64_t>over < 2):
-        return is_below(r, v, cash, qty, cost, mark)
-    return over < 0
+cdef inline int64_t initial_of(const Rates* r, int64_t lots, int64_t n,
+                               int64_t leverage) noexcept nogil:
+    return amount_ceil(n, margin_rate_of(r, lots, n, leverage))
 
 
-cdef inline int64_t initial_of(const Rates* r, const Flat* margin, int64_t v, int64_t qty,
-                               int64_t mark, int64_t leverage) noexcept nogil:
-    cdef int64_t n = value_of(size_of(qty), v, mark)
-    if is_flat(margin, size_of(qty)):
-        return scaled_ceil(n, &margin.rate)
-    return amount_ceil(n, margin_rate_of(r, size_of(qty), n, leverage))
-
-
-cdef inline int64_t maintenance_units_of(const Rates* r, const Flat* maintenance, int64_t v,
-                                         int64_t qty, int64_t mark) noexcept nogil:
-    cdef int64_t n = value_of(size_of(qty), v, mark)
-    cdef Line line
-    if is_flat(maintenance, size_of(qty)):
-        return scaled_ceil(n, &maintenance.rate)
-    line = maintenance_of(r, size_of(qty), n)
+cdef inline int64_t maintenance_units_of(const Rates* r, int64_t lots, int64_t n) noexcept nogil:
+    cdef Line line = maintenance_of(r, lots, n)
     return amount_ceil(n, line.rate) - line.cum_units
 
 
@@ -150,9 +142,9 @@ cdef inline int64_t threshold_of(const Rates* r, int64_t v, int64_t max_mark, in
     return mark if mark <= max_mark else 0
 
 
-cdef inline int64_t balance_of(const Scaled* reserve, int64_t v, int64_t cash, int64_t qty,
-                               int64_t cost, int64_t mark) noexcept nogil:
-    cdef int64_t value = value_of(qty, v, mark)
+cdef inline int64_t balance_of(const Scaled* reserve, int64_t lot_units, int64_t cash, int64_t qty,
+                               int64_t cost) noexcept nogil:
+    cdef int64_t value = value_of(qty, lot_units)
     return cash + value - cost - scaled_ceil(size_of(value), reserve)
 
 
@@ -160,23 +152,8 @@ cdef inline Flat flat_of(Rate rate, int64_t lots) noexcept nogil:
     """A rate of 1 has no reciprocal here: nothing is flat then."""
     cdef Flat f
     f.lots = lots if rate.num < rate.den else 0
-    f.rate = rate_scaled(rate if rate.num < rate.den else Rate(0, 1))
+    f.rate = rate_scaled(rate_reduce(rate.num, rate.den) if rate.num < rate.den else Rate(0, 1))
     return f
-
-
-cdef inline bint is_flat(const Flat* f, int64_t lots) noexcept nogil:
-    # As one comparison: 0 lots less 1 is a huge unsigned number.
-    return <uint64_t>lots - 1 < <uint64_t>f.lots
-
-
-cdef inline Flat flat_margin_of(const Rates* r, const Span* span, int64_t leverage) noexcept nogil:
-    """The margin rate at a leverage, 0: none set, of the sizes that are too small to matter."""
-    cdef int64_t lots = 0 if r.brackets.count else span.lots
-    if leverage == 0:
-        leverage = span.leverage
-    if r.lot.num:
-        lots = min(lots, floor_div(<int64_t>r.lot.den, <int64_t>r.lot.num * leverage))
-    return flat_of(Rate(1, <uint64_t>leverage), lots)
 
 
 cdef inline bint is_outside(int64_t value, int64_t low, int64_t high) noexcept nogil:
@@ -184,27 +161,18 @@ cdef inline bint is_outside(int64_t value, int64_t low, int64_t high) noexcept n
     return <uint64_t>value - <uint64_t>low > <uint64_t>high - <uint64_t>low
 
 
-cdef inline bint is_bad(const Span* span, int64_t cash, int64_t qty, int64_t cost,
-                        int64_t mark) noexcept nogil:
-    return (is_outside(qty, -span.lots, span.lots) | is_outside(mark, 1, span.mark_ticks)
-            | is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1)
-            | is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1))
+cdef inline bint is_size_outside(int64_t lots, int64_t max_lots) noexcept nogil:
+    # The size of the lowest number of 64 bits is a huge unsigned one.
+    return <uint64_t>lots > <uint64_t>max_lots
 
 
-cdef inline Py_ssize_t flag_rows(const Rates* r, const Flat* trigger, const Span* span, int64_t v,
-                                 const int64_t[:] cash, const int64_t[:] qty,
-                                 const int64_t[:] cost, const int64_t[:] mark, bint one_mark,
-                                 uint8_t[:] mask) noexcept nogil:
-    """Which rows are below maintenance, up to the first one out of range: its number, -1: none."""
-    cdef Py_ssize_t i
-    cdef int64_t at = mark[0] if one_mark else 0
-    for i in range(qty.shape[0]):
-        if not one_mark:
-            at = mark[i]
-        if is_bad(span, cash[i], qty[i], cost[i], at):
-            return i
-        mask[i] = is_below_quickly(r, trigger, v, cash[i], qty[i], cost[i], at)
-    return -1
+cdef inline bint is_money_outside(int64_t cash, int64_t cost) noexcept nogil:
+    # One by one: a branch that is never taken costs less than a bit of an answer.
+    return (rarely(is_outside(cost, 1 - AMOUNT_MAX, AMOUNT_MAX - 1))
+            or rarely(is_outside(cash, 1 - CASH_MAX, CASH_MAX - 1)))
+
+
+include "rows.pxi"
 
 
 cdef int64_t whole(object value, str name, int64_t low, int64_t high) except? -1:
@@ -238,15 +206,27 @@ def _column(values, str name):
     return array.astype(np.int64, copy=False)
 
 
-def _columns(**values):
-    """The arrays broadcast to one length n; scalars stand for n equal rows."""
-    arrays = [_column(value, name) for name, value in values.items()]
-    sizes = {array.shape[0] for array in arrays if array.ndim}
+def _columns(dict given):
+    """The arrays by name, broadcast to one length n; scalars stand for n equal rows."""
+    columns = {name: _column(value, name) for name, value in given.items()}
+    sizes = {column.shape[0] for column in columns.values() if column.ndim}
     if len(sizes) > 1:
-        given = ", ".join(f"{name} {np.shape(value)}" for name, value in values.items())
-        raise ValueError(f"arrays of one length are needed; got {given}")
+        shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in given.items())
+        raise ValueError(f"arrays of one length are needed; got {shapes}")
     n = sizes.pop() if sizes else 1
-    return [np.broadcast_to(array, (n,)) for array in arrays]
+    return {name: np.broadcast_to(column, (n,)) for name, column in columns.items()}
+
+
+cdef int open_column(Column* c, dict columns, str name, int64_t otherwise) except -1:
+    """The column of a name, which `columns` keeps alive; without it one number for all rows."""
+    cdef const int64_t[:] rows
+    c.room[0] = otherwise
+    if name in columns:
+        rows = columns[name]
+        column_open(c, <char*>&rows[0], rows.strides[0])
+    else:
+        column_open(c, <char*>&c.room[0], 0)
+    return 0
 
 
 def _target(out, Py_ssize_t n, dtype):
@@ -296,8 +276,7 @@ cdef class MarginTerms:
     cdef readonly int64_t liquidation_fee_e9
     cdef readonly int64_t max_mark_ticks
     cdef Rates rates
-    cdef Flat maintenance
-    cdef Flat trigger                    # maintenance and fee reserve
+    cdef Terms terms
     cdef int64_t max_lots                # notional stays below 2^60 at every mark
 
     def __init__(self, *, value_units, max_leverage, maintenance_share_e4=None,
@@ -322,7 +301,7 @@ cdef class MarginTerms:
                 "more; take a smaller lot or a smaller max_mark_ticks")
         self._set_rates()
         self._set_brackets(brackets)
-        self._set_flat()
+        self._set_terms()
 
     cdef int _set_rates(self) except -1:
         cdef Rates* r = &self.rates
@@ -377,13 +356,19 @@ cdef class MarginTerms:
             self.rates.common.reserve_num = <uint64_t>(self.taker_fee_e9 + self.liquidation_fee_e9)
         return 0
 
-    cdef int _set_flat(self) except -1:
+    cdef int _set_terms(self) except -1:
         cdef const Rates* r = &self.rates
         cdef int64_t lots = 0 if r.brackets.count else self.max_lots
         if r.common.lot_num:
             lots = min(lots, floor_div(<int64_t>r.common.flat_num, <int64_t>r.common.lot_num))
-        self.maintenance = flat_of(Rate(r.common.flat_num, r.common.den), lots)
-        self.trigger = flat_of(Rate(r.common.flat_num + r.common.reserve_num, r.common.den), lots)
+        self.terms.rates = r
+        self.terms.maintenance = flat_of(Rate(r.common.flat_num, r.common.den), lots)
+        self.terms.trigger = flat_of(Rate(r.common.flat_num + r.common.reserve_num, r.common.den),
+                                     lots)
+        self.terms.v = self.value_units
+        self.terms.max_lots = self.max_lots
+        self.terms.max_mark_ticks = self.max_mark_ticks
+        self.terms.max_leverage = self.max_leverage
         return 0
 
     @classmethod
@@ -497,19 +482,16 @@ cdef class MarginTerms:
 
     def initial_margin(self, qty_lots, mark_ticks, leverage=0):
         """IM = ceil(N x margin rate): up, a requirement (C1)."""
-        cdef int64_t at = self._leverage(leverage)
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef Flat margin = flat_margin_of(&self.rates, &span, at)
-        return initial_of(&self.rates, &margin, self.value_units, self._qty(qty_lots),
-                          self._mark(mark_ticks), at)
+        return initial_of(&self.rates, size_of(self._qty(qty_lots)),
+                          self._notional(qty_lots, mark_ticks), self._leverage(leverage))
 
     def maintenance_margin(self, qty_lots, mark_ticks):
         """MM = ceil(N x maintenance rate): up, as it is shown; a trigger compares exactly (C1).
 
         With brackets less the cumulative amount of the notional's bracket.
         """
-        return maintenance_units_of(&self.rates, &self.maintenance, self.value_units,
-                                    self._qty(qty_lots), self._mark(mark_ticks))
+        return maintenance_units_of(&self.rates, size_of(self._qty(qty_lots)),
+                                    self._notional(qty_lots, mark_ticks))
 
     def fee_reserve(self, qty_lots, mark_ticks):
         """FR = ceil(N x (taker fee + liquidation fee)): up, a requirement (C2)."""
@@ -517,8 +499,8 @@ cdef class MarginTerms:
 
     def margin_balance(self, cash_units, qty_lots, cost_units, mark_ticks):
         """MB = cash + unrealized PnL - FR (C2, I4)."""
-        return balance_of(&self.rates.fee_reserve, self.value_units, self._cash(cash_units),
-                          self._qty(qty_lots), self._cost(cost_units), self._mark(mark_ticks))
+        return balance_of(&self.rates.fee_reserve, self.value_units * self._mark(mark_ticks),
+                          self._cash(cash_units), self._qty(qty_lots), self._cost(cost_units))
 
     def available_margin(self, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
         """max(0, MB - IM): what the position does not need at its leverage (C2)."""
@@ -619,23 +601,8 @@ cdef class MarginTerms:
         cash_units, qty_lots, cost_units: (n,) integer arrays, or numbers that stand for n equal
         rows. out: (n,) int64 to write to. Raises ValueError with the first row out of range.
         """
-        cdef const int64_t[:] cash, qty, cost
-        cash, qty, cost = _columns(cash_units=cash_units, qty_lots=qty_lots, cost_units=cost_units)
-        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
-        result = _target(out, n, np.int64)
-        cdef int64_t[:] marks = result
-        # Copies: what is written could be a part of self, for all that the compiler knows.
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef int64_t v = self.value_units
-        with nogil:
-            for i in range(n):
-                if is_bad(&span, cash[i], qty[i], cost[i], 1):
-                    bad = i
-                    break
-                marks[i] = threshold_of(&self.rates, v, span.mark_ticks, cash[i], qty[i], cost[i])
-        if bad >= 0:
-            self._raise_row(bad, cash[bad], qty[bad], cost[bad], 1)
-        return result
+        return self._answer(THRESHOLD, out, {
+            "cash_units": cash_units, "qty_lots": qty_lots, "cost_units": cost_units})
 
     def initial_margins(self, qty_lots, mark_ticks, leverage=0, *, out=None):
         """(n,) int64 initial margins of n positions, without the GIL; see initial_margin.
@@ -643,31 +610,8 @@ cdef class MarginTerms:
         Arguments: (n,) integer arrays, or numbers that stand for n equal rows. out: (n,) int64 to
         write to. Raises ValueError with the first row out of range.
         """
-        cdef const int64_t[:] qty, mark, given
-        qty, mark, given = _columns(qty_lots=qty_lots, mark_ticks=mark_ticks, leverage=leverage)
-        cdef Py_ssize_t i, bad = -1, n = qty.shape[0]
-        result = _target(out, n, np.int64)
-        cdef int64_t[:] margins = result
-        cdef int64_t last = 0
-        # Copies: what is written could be a part of self, for all that the compiler knows.
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef int64_t v = self.value_units
-        cdef Flat margin = flat_margin_of(&self.rates, &span, last)
-        with nogil:
-            for i in range(n):
-                if given[i] != last:
-                    if is_outside(given[i], 0, span.leverage):
-                        bad = i
-                        break
-                    last = given[i]
-                    margin = flat_margin_of(&self.rates, &span, last)
-                if is_bad(&span, 0, qty[i], 0, mark[i]):
-                    bad = i
-                    break
-                margins[i] = initial_of(&self.rates, &margin, v, qty[i], mark[i], last)
-        if bad >= 0:
-            self._raise_row(bad, 0, qty[bad], 0, mark[bad], given[bad])
-        return result
+        return self._answer(INITIAL, out, {
+            "qty_lots": qty_lots, "mark_ticks": mark_ticks, "leverage": leverage})
 
     def maintenance_margins(self, qty_lots, mark_ticks, *, out=None):
         """(n,) int64 maintenance margins of n positions, without the GIL; see maintenance_margin.
@@ -675,24 +619,7 @@ cdef class MarginTerms:
         Arguments: (n,) integer arrays, or numbers that stand for n equal rows. out: (n,) int64 to
         write to. Raises ValueError with the first row out of range.
         """
-        cdef const int64_t[:] qty, mark
-        qty, mark = _columns(qty_lots=qty_lots, mark_ticks=mark_ticks)
-        cdef Py_ssize_t i, bad = -1, n = qty.shape[0]
-        result = _target(out, n, np.int64)
-        cdef int64_t[:] margins = result
-        cdef Flat maintenance = self.maintenance
-        # Copies: what is written could be a part of self, for all that the compiler knows.
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef int64_t v = self.value_units
-        with nogil:
-            for i in range(n):
-                if is_bad(&span, 0, qty[i], 0, mark[i]):
-                    bad = i
-                    break
-                margins[i] = maintenance_units_of(&self.rates, &maintenance, v, qty[i], mark[i])
-        if bad >= 0:
-            self._raise_row(bad, 0, qty[bad], 0, mark[bad])
-        return result
+        return self._answer(MAINTENANCE, out, {"qty_lots": qty_lots, "mark_ticks": mark_ticks})
 
     def margin_balances(self, cash_units, qty_lots, cost_units, mark_ticks, *, out=None):
         """(n,) int64 margin balances of n positions, without the GIL; see margin_balance.
@@ -700,25 +627,9 @@ cdef class MarginTerms:
         Arguments: (n,) integer arrays, or numbers that stand for n equal rows; mark_ticks too.
         out: (n,) int64 to write to. Raises ValueError with the first row out of range.
         """
-        cdef const int64_t[:] cash, qty, cost, mark
-        cash, qty, cost, mark = _columns(cash_units=cash_units, qty_lots=qty_lots,
-                                         cost_units=cost_units, mark_ticks=mark_ticks)
-        cdef Py_ssize_t i, bad = -1, n = cash.shape[0]
-        result = _target(out, n, np.int64)
-        cdef int64_t[:] balances = result
-        cdef Scaled reserve = self.rates.fee_reserve
-        # Copies: what is written could be a part of self, for all that the compiler knows.
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef int64_t v = self.value_units
-        with nogil:
-            for i in range(n):
-                if is_bad(&span, cash[i], qty[i], cost[i], mark[i]):
-                    bad = i
-                    break
-                balances[i] = balance_of(&reserve, v, cash[i], qty[i], cost[i], mark[i])
-        if bad >= 0:
-            self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
-        return result
+        return self._answer(BALANCE, out, {
+            "cash_units": cash_units, "qty_lots": qty_lots, "cost_units": cost_units,
+            "mark_ticks": mark_ticks})
 
     def below_maintenance(self, cash_units, qty_lots, cost_units, mark_ticks, *, out=None):
         """(n,) bool, which of n positions are below maintenance, without the GIL (Q1).
@@ -726,34 +637,44 @@ cdef class MarginTerms:
         Arguments: (n,) integer arrays, or numbers that stand for n equal rows; mark_ticks too.
         out: (n,) bool to write to. Raises ValueError with the first row out of range.
         """
-        cdef const int64_t[:] cash, qty, cost, mark
-        cash, qty, cost, mark = _columns(cash_units=cash_units, qty_lots=qty_lots,
-                                         cost_units=cost_units, mark_ticks=mark_ticks)
-        cdef Py_ssize_t bad = -1, n = cash.shape[0]
-        result = _target(out, n, np.bool_)
-        cdef uint8_t[:] mask = result.view(np.uint8)
-        cdef Flat trigger = self.trigger
-        # Copies: what is written could be a part of self, for all that the compiler knows.
-        cdef Span span = Span(self.max_lots, self.max_mark_ticks, self.max_leverage)
-        cdef int64_t v = self.value_units
+        return self._answer(BELOW, out, {
+            "cash_units": cash_units, "qty_lots": qty_lots, "cost_units": cost_units,
+            "mark_ticks": mark_ticks})
+
+    cdef object _answer(self, Answer asked, object out, dict given):
+        """The answers to (n,) columns by the names of their arguments, without the GIL."""
+        cdef Batch batch
+        cdef Py_ssize_t n, bad
+        cdef dict columns = _columns(given)
+        n = len(columns["qty_lots"])
+        result = _target(out, n, np.bool_ if asked == BELOW else np.int64)
+        open_column(&batch.cash, columns, "cash_units", 0)
+        open_column(&batch.qty, columns, "qty_lots", 0)
+        open_column(&batch.cost, columns, "cost_units", 0)
+        open_column(&batch.mark, columns, "mark_ticks", 1)
+        open_column(&batch.leverage, columns, "leverage", 0)
+        cdef uint8_t[:] flags
+        cdef int64_t[:] numbers
+        if asked == BELOW:
+            flags = result.view(np.uint8)
+            column_open(&batch.out, <char*>&flags[0], flags.strides[0])
+        else:
+            numbers = result
+            column_open(&batch.out, <char*>&numbers[0], numbers.strides[0])
         with nogil:
-            # One mark for all rows is the usual question; then its checks and a product are too.
-            if n and mark.strides[0] == 0:
-                bad = flag_rows(&self.rates, &trigger, &span, v, cash, qty, cost, mark, True, mask)
-            else:
-                bad = flag_rows(&self.rates, &trigger, &span, v, cash, qty, cost, mark, False, mask)
+            bad = answer_rows(&self.terms, asked, &batch, n)
         if bad >= 0:
-            self._raise_row(bad, cash[bad], qty[bad], cost[bad], mark[bad])
+            self._raise_row(bad, {name: column[bad] for name, column in columns.items()})
         return result
 
-    def _raise_row(self, Py_ssize_t row, cash_units, qty_lots, cost_units, mark_ticks, leverage=0):
+    def _raise_row(self, Py_ssize_t row, dict numbers):
         """Raise what the scalar functions raise for the row, with its number."""
         try:
-            self._qty(qty_lots)
-            self._mark(mark_ticks)
-            self._cost(cost_units)
-            self._cash(cash_units)
-            self._leverage(leverage)
+            self._qty(numbers["qty_lots"])
+            self._mark(numbers.get("mark_ticks", 1))
+            self._cost(numbers.get("cost_units", 0))
+            self._cash(numbers.get("cash_units", 0))
+            self._leverage(numbers.get("leverage", 0))
         except ValueError as error:
             raise ValueError(f"row {row}: {error}") from None
 

@@ -15,7 +15,8 @@ SHELL = ROOT / "src" / "perpcore"
 #: Every room of the core and its floor; a room cimports rooms of lower floors only.
 #: Rooms of one floor that use each other stand on half floors.
 FLOORS = {
-    "codes": 0, "records": 0, "memory": 0, "sort": 0, "int128": 0, "undo": 0.5,
+    "codes": 0, "records": 0, "memory": 0, "sort": 0, "int128": 0, "columns": 0,
+    "undo": 0.5,
     "policies": 0.5, "units": 0.5,
     "unitset": 1, "margin": 0.9, "contract": 1,
     "pricemap": 2, "book": 2.5, "funding": 2,

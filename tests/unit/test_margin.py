@@ -402,6 +402,73 @@ def test_a_number_stands_for_equal_rows_and_out_is_filled_and_returned(many):
     assert BTC_20X.liquidation_marks(cash[:0], qty[:0], cost[:0]).shape == (0,)
 
 
+def everything(terms, cash, qty, cost, mark, leverage):
+    """All that arrays answer."""
+    return [
+        terms.below_maintenance(cash, qty, cost, mark),
+        terms.liquidation_marks(cash, qty, cost),
+        terms.margin_balances(cash, qty, cost, mark),
+        terms.initial_margins(qty, mark, leverage),
+        terms.maintenance_margins(qty, mark),
+    ]
+
+
+def test_fields_of_records_slices_and_numbers_are_columns_like_any_other(many):
+    """Rows that do not stand side by side, or on no multiple of their size, in several chunks."""
+    rng = np.random.default_rng(6)
+    columns = [*many, rng.integers(1, 10_000_000, 4000), rng.integers(0, 21, 4000)]
+    names = ["cash", "qty", "cost", "mark", "leverage"]
+    plain = everything(BTC_20X, *columns)
+    odd = np.zeros(4000, [("odd", "i1"), *((name, "i8") for name in names)])
+    for name, column in zip(names, columns, strict=True):
+        odd[name] = column
+    assert not odd["cash"].flags.aligned
+    for ours, theirs in zip(plain, everything(BTC_20X, *(odd[n] for n in names)), strict=True):
+        assert (ours == theirs).all()
+    for step in (-1, 3):
+        of = everything(BTC_20X, *(column[::step] for column in columns))
+        for ours, theirs in zip(plain, of, strict=True):
+            assert (ours[::step] == theirs).all()
+    of = everything(BTC_20X, *columns[:3], 600_000, 7)
+    full = everything(BTC_20X, *columns[:3], np.full(4000, 600_000), np.full(4000, 7))
+    for ours, theirs in zip(full, of, strict=True):
+        assert (ours == theirs).all()
+
+
+def test_out_may_be_a_slice(many):
+    cash, qty, cost = many
+    wide, mask = np.full(8000, -5), np.full(12_000, fill_value=True)
+    BTC_20X.margin_balances(cash, qty, cost, 600_000, out=wide[::2])
+    BTC_20X.below_maintenance(cash, qty, cost, 600_000, out=mask[::3])
+    assert (wide[::2] == BTC_20X.margin_balances(cash, qty, cost, 600_000)).all()
+    assert (mask[::3] == BTC_20X.below_maintenance(cash, qty, cost, 600_000)).all()
+    assert (wide[1::2] == -5).all()
+    assert mask[1::3].all()
+    assert mask[2::3].all()
+
+
+@pytest.mark.parametrize("leverage", [3, 7, 20])
+def test_ceilings_are_exact_where_the_reciprocal_alone_no_longer_tells_them(leverage):
+    """Around 2^63 / den of the rate, and where the product is whole."""
+    terms = MarginTerms(
+        value_units=1, max_leverage=leverage, taker_fee_e9=333_333_337, max_mark_ticks=1
+    )
+    for rate, of in [
+        (Fraction(1, leverage), terms.initial_margin),
+        (exact_maintenance_rate(terms, 1), terms.maintenance_margin),
+        (fee_reserve_rate(terms), terms.fee_reserve),
+    ]:
+        den = rate.denominator
+        edge = min(2**63 // den, 2**60 - 4)
+        for lots in [*range(edge - 3, edge + 3), edge // den * den, edge // den * den + 1]:
+            assert of(lots, 1) == ceil(lots * rate)
+    qty = np.arange(2**63 // (2 * leverage) - 300, 2**63 // (2 * leverage) + 300)
+    qty = qty[qty < 2**60]
+    assert terms.maintenance_margins(qty, 1).tolist() == [
+        ceil(q * exact_maintenance_rate(terms, 1)) for q in qty.tolist()
+    ]
+
+
 # ---- refusals
 
 
@@ -478,6 +545,10 @@ def test_a_bad_row_of_an_array_is_named(name):
     if marks:
         with pytest.raises(ValueError, match="row 1: mark_ticks: 0 is outside"):
             call(0, 1, 1, np.array([1, 0, 1]))
+    far = np.ones(1000, np.int64)
+    far[700] = -(1 << 63)
+    with pytest.raises(ValueError, match="row 700: qty_lots: "):
+        call(0, far, 1, *(1 for _ in marks))
 
 
 def test_arrays_that_do_not_fit_together_are_refused():

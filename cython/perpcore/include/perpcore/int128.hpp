@@ -194,6 +194,12 @@ inline std::uint64_t u64_mul_high(std::uint64_t a, std::uint64_t b) noexcept {
     return u64_mul(a, b).hi;
 }
 
+// The upper word of a b, one more where the lower word is not 0: a b / 2^64, up.
+inline std::uint64_t u64_mul_high_up(std::uint64_t a, std::uint64_t b) noexcept {
+    const u128 product = u64_mul(a, b);
+    return product.hi + (product.lo != 0);
+}
+
 // Whether a b / d, down, fits 64 bits; then *quotient is it and *rest what is left.
 inline bool u64_mul_div(std::uint64_t a, std::uint64_t b, std::uint64_t d,
                         std::uint64_t* quotient, std::uint64_t* rest) noexcept {
