@@ -25,11 +25,9 @@ cdef inline void find_orders(const OrderPool* pool, uint64_t count,
                              uint32_t** places) noexcept nogil:
     """Start loading the orders of a block whose places have come."""
     cdef uint64_t i
-    cdef uint32_t slot
     for i in range(count):
-        slot = places[i][0] & LINK_SLOT
-        # No branch: an id that is not live asks for the first order.
-        prefetch(&pool.orders[slot - (slot != 0)])
+        # An id that is not live asks for the record before the first order.
+        prefetch(&pool.orders[<int64_t>(places[i][0] & LINK_SLOT) - 1])
 
 
 cdef inline bint wide(const Matcher* m) noexcept nogil:

@@ -8,11 +8,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from perpcore.memory cimport (
-    CHECK, arena_alloc, arena_free, arena_prefault, either, prefetch, rarely,
+    CHECK, arena_alloc, arena_free, arena_prefault, prefetch, rarely,
 )
 from perpcore.pricemap cimport (
     Cell, PriceMap, pricemap_cell, pricemap_enter, pricemap_erase, pricemap_find, pricemap_free,
-    pricemap_has_room, pricemap_init, pricemap_min, pricemap_next, pricemap_prefault,
+    pricemap_has_room, pricemap_init, pricemap_is_open, pricemap_min, pricemap_next,
+    pricemap_open_page, pricemap_prefault,
 )
 from perpcore.records cimport NONE
 from perpcore.undo cimport UndoLog, undo_on, undo_save
@@ -24,6 +25,8 @@ cdef enum:
     # same hash; without it, as nearly always, the chain is not touched.
     LINK_SLOT = 0x7FFFFFFF
     LINK_SHARED = 0x80000000
+    # Records before slot 0: one is used, two are a cache line.
+    SPARE_RECORDS = 2
 
 # 32 B, two a cache line.
 cdef struct BookOrder:
@@ -43,11 +46,13 @@ cdef struct PoolState:
 
 cdef struct OrderPool:
     PoolState state
-    BookOrder* orders            # the start of the arena
+    # Before slot 0 stands a record that is no order. Where there is no order a link may be
+    # written to it, and it may be asked for early, without a branch; nobody reads it.
+    BookOrder* orders
     uint32_t* heads              # by hash of the id: a link, 2.5 to 5 a slot
     uint32_t* chain              # by slot: the link to the next order with the same hash, if any
-    uint64_t arena_bytes
-    int id_shift                 # 64 - log2(lines of 16 heads)
+    uint64_t arena_bytes         # from the orders on
+    int id_shift                 # 64 - log2(heads)
     uint32_t capacity            # slots
 
 # The part that changes; saved whole.
@@ -58,19 +63,29 @@ cdef struct BookTotals:
 cdef struct Book:
     BookTotals totals
     int64_t max_ticks            # highest price
+    # By side: key = (price ^ key_flip) + key_shift, and back.
+    int64_t key_flip[2]
+    int64_t key_shift[2]
     PriceMap sides[2]            # buys: key = max_ticks - price; sells: key = price
 
 
 # ---- order pool ---------------------------------------------------------------------------------
 
+cdef inline uint64_t pool_arena_bytes(const OrderPool* pool) noexcept nogil:
+    """All of the arena."""
+    return pool.arena_bytes + SPARE_RECORDS * sizeof(BookOrder)
+
+
 cdef inline void pool_free(OrderPool* pool) noexcept nogil:
-    arena_free(pool.orders, pool.arena_bytes)
+    if pool.orders != NULL:
+        arena_free(pool.orders - SPARE_RECORDS, pool_arena_bytes(pool))
     memset(pool, 0, sizeof(OrderPool))
 
 
 cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
     """Empty pool of `capacity` slots (below 2^31) and the index of their ids; 0 or -1."""
     cdef int line_bits = 1
+    cdef BookOrder* arena
     memset(pool, 0, sizeof(OrderPool))
     if capacity == 0 or capacity >= (<uint32_t>1 << 31):
         return -1
@@ -78,15 +93,16 @@ cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
     while (<uint64_t>32 << line_bits) < 5 * <uint64_t>capacity:
         line_bits += 1
     pool.capacity = capacity
-    pool.id_shift = 64 - line_bits
+    pool.id_shift = 60 - line_bits
     pool.state.free_head = NONE
     # One arena, so that all three parts can share huge pages.
     pool.arena_bytes = (
         ((<uint64_t>16 << line_bits) + capacity) * sizeof(uint32_t)
         + (<uint64_t>capacity + 2) * sizeof(BookOrder))
-    pool.orders = <BookOrder*>arena_alloc(pool.arena_bytes)
-    if pool.orders == NULL:
+    arena = <BookOrder*>arena_alloc(pool_arena_bytes(pool))
+    if arena == NULL:
         return -1
+    pool.orders = arena + SPARE_RECORDS
     # Two orders a line: heads start on a line for an even number of slots.
     pool.heads = <uint32_t*>(pool.orders + ((<uint64_t>capacity + 1) & ~<uint64_t>1))
     pool.chain = pool.heads + (<uint64_t>16 << line_bits)
@@ -95,25 +111,27 @@ cdef inline int pool_init(OrderPool* pool, uint32_t capacity) noexcept nogil:
 
 cdef inline void pool_prefault(OrderPool* pool) noexcept nogil:
     """Commit all of the pool now, so that no later command pays a page fault for it."""
-    arena_prefault(pool.orders, pool.arena_bytes)
+    arena_prefault(pool.orders - SPARE_RECORDS, pool_arena_bytes(pool))
 
 
 cdef inline uint32_t* pool_place(const OrderPool* pool, uint64_t order_id) noexcept nogil:
     """Head of the id's chain: 16 consecutive ids share one cache line, lines are spread evenly."""
-    cdef uint64_t line = ((order_id >> 4) * <uint64_t>0x9E3779B97F4A7C15) >> pool.id_shift
-    return &pool.heads[(line << 4) | (order_id & 15)]
+    # They have the same hash, whose last four bits only order them within the line.
+    cdef uint64_t hashed = ((order_id >> 4) * <uint64_t>0x9E3779B97F4A7C15) >> pool.id_shift
+    return &pool.heads[hashed ^ (order_id & 15)]
 
 
 cdef inline uint32_t pool_find_at(
         const OrderPool* pool, const uint32_t* place, uint64_t order_id) noexcept nogil:
     """pool_find, when the id's place is known already."""
-    # 0 becomes NONE; a slot is below NONE.
     cdef uint32_t link = place[0]
-    cdef uint32_t slot = (link & LINK_SLOT) - 1
-    while slot != NONE and pool.orders[slot].order_id != order_id:
-        link = pool.chain[slot] if link & LINK_SHARED else 0
+    cdef uint32_t slot
+    while link & LINK_SLOT != 0:
         slot = (link & LINK_SLOT) - 1
-    return slot
+        if pool.orders[slot].order_id == order_id:
+            return slot
+        link = pool.chain[slot] if link & LINK_SHARED else 0
+    return NONE
 
 
 cdef inline uint32_t pool_find(const OrderPool* pool, uint64_t order_id) noexcept nogil:
@@ -135,11 +153,17 @@ cdef inline void pool_save(
     undo_save(undo, place, sizeof(uint32_t))
 
 
+cdef inline bint pool_is_full(const OrderPool* pool) noexcept nogil:
+    """No slot is left."""
+    return rarely(pool.state.free_head == NONE) and pool.state.fresh == pool.capacity
+
+
 cdef inline uint32_t pool_take_at(
         OrderPool* pool, uint32_t* place, uint64_t order_id, UndoLog* undo) noexcept nogil:
     """pool_take, when the id's place is known already."""
     cdef uint32_t slot = pool.state.free_head
-    if slot == NONE and pool.state.fresh == pool.capacity:
+    cdef uint32_t link = place[0]
+    if pool_is_full(pool):
         return NONE
     if undo_on(undo):
         pool_save(pool, slot if slot != NONE else pool.state.fresh, place, undo)
@@ -150,8 +174,8 @@ cdef inline uint32_t pool_take_at(
         pool.state.fresh += 1
     pool.state.live_count += 1
     pool.orders[slot].order_id = order_id
-    if rarely(place[0] != 0):
-        pool.chain[slot] = place[0]
+    if rarely(link != 0):
+        pool.chain[slot] = link
         place[0] = (slot + 1) | LINK_SHARED
     else:
         place[0] = slot + 1
@@ -169,13 +193,18 @@ cdef inline uint32_t pool_take(OrderPool* pool, uint64_t order_id, UndoLog* undo
 cdef inline void pool_release_from(
         OrderPool* pool, uint32_t* place, uint32_t slot, UndoLog* undo) noexcept nogil:
     """pool_release, when the id's place is known already."""
-    while rarely(place[0] & LINK_SLOT != slot + 1):
-        # A slot that is not registered would be released twice.
-        CHECK(place[0] & LINK_SHARED)
-        place = &pool.chain[(place[0] & LINK_SLOT) - 1]
+    cdef uint32_t later = 0
+    # One compare tells the first of its chain that has none behind it, as nearly all are.
+    if rarely(place[0] != slot + 1):
+        while place[0] & LINK_SLOT != slot + 1:
+            # A slot that is not registered would be released twice.
+            CHECK(place[0] & LINK_SHARED)
+            place = &pool.chain[(place[0] & LINK_SLOT) - 1]
+        if place[0] & LINK_SHARED:
+            later = pool.chain[slot]
     if undo_on(undo):
         pool_save(pool, slot, place, undo)
-    place[0] = pool.chain[slot] if rarely(place[0] & LINK_SHARED) else 0
+    place[0] = later
     pool.orders[slot].next = pool.state.free_head
     pool.state.free_head = slot
     pool.state.live_count -= 1
@@ -200,6 +229,8 @@ cdef inline int book_init(Book* b, int64_t max_ticks, uint32_t page_capacity) no
     """
     memset(b, 0, sizeof(Book))
     b.max_ticks = max_ticks
+    b.key_flip[BOOK_BUY] = -1
+    b.key_shift[BOOK_BUY] = max_ticks + 1
     if (pricemap_init(&b.sides[BOOK_BUY], max_ticks, page_capacity, sizeof(Cell)) != 0
             or pricemap_init(
                 &b.sides[BOOK_SELL], max_ticks, page_capacity, sizeof(Cell)) != 0):
@@ -221,8 +252,7 @@ cdef inline PriceMap* book_side(Book* b, int side) noexcept nogil:
 cdef inline int64_t book_key(const Book* b, int side, int64_t price_ticks) noexcept nogil:
     """Key of a price on a side, and back: max_ticks - price for a buy, price for a sell."""
     # Sides come at random, so this has no branch: ~price + max_ticks + 1 is max_ticks - price.
-    cdef int64_t mirror = <int64_t>side - 1
-    return (price_ticks ^ mirror) + ((b.max_ticks + 1) & mirror)
+    return (price_ticks ^ b.key_flip[side]) + b.key_shift[side]
 
 
 cdef inline int64_t book_best(Book* b, int side) noexcept nogil:
@@ -268,41 +298,49 @@ cdef inline void book_save(
         undo_save(undo, &pool.orders[slot], sizeof(BookOrder))
 
 
-cdef inline void book_insert(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Put an order at the end of its level. The caller has filled it and has asked for room."""
+cdef inline void book_insert_at(Book* b, OrderPool* pool, uint32_t slot, int side, int64_t key,
+                                int64_t lots, UndoLog* undo) noexcept nogil:
+    """book_insert, when side, key and lots are at hand and the level's page is open."""
     cdef BookOrder* order = &pool.orders[slot]
-    cdef int side = order.price_side & 1
-    cdef int64_t key = book_key(b, side, order.price_side >> 1)
-    cdef int64_t lots = order.qty_lots
-    cdef bint is_level
-    cdef Cell* level = pricemap_enter(book_side(b, side), key, &is_level, undo)
-    # NONE is all bits.
-    cdef uint32_t before = level.tail | (<uint32_t>is_level - 1)
-    cdef uint32_t* link = either(is_level, &pool.orders[before].next, &level.head)
+    cdef Cell* level = pricemap_enter(book_side(b, side), key, undo)
+    cdef uint32_t last = level.last
     if undo_on(undo):
         undo_save(undo, order, sizeof(BookOrder))
-        book_save(b, pool, level, before, undo)
-    link[0] = slot
+        book_save(b, pool, level, last - 1, undo)
+    # No branch: some levels are fresh, in no order that can be foreseen. Without an order before
+    # it the link goes into the record before the first one; the head of a fresh level is 0.
+    pool.orders[<int64_t>last - 1].next = slot
+    level.head |= slot & -<uint32_t>(last == 0)
     order.next = NONE
-    order.prev = before
-    level.tail = slot
+    order.prev = last - 1
+    level.last = slot + 1
     level.qty_lots += lots
     b.totals.qty_lots[side] += lots
     b.totals.order_count[side] += 1
 
 
-cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
-    """Take an order out of its level, and the level out when it was the last. O(1).
+cdef inline void book_insert(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Put an order at the end of its level. The caller has filled it and has asked for room."""
+    cdef BookOrder* order = &pool.orders[slot]
+    cdef int side = order.price_side & 1
+    cdef int64_t key = book_key(b, side, order.price_side >> 1)
+    if rarely(not pricemap_is_open(book_side(b, side), key)):
+        pricemap_open_page(book_side(b, side), key, undo)
+    book_insert_at(b, pool, slot, side, key, order.qty_lots, undo)
 
-    The slot stays taken and its fields stay as they were.
+
+cdef inline Cell* book_unlink(Book* b, OrderPool* pool, uint32_t slot, int64_t* level_key,
+                              UndoLog* undo) noexcept nogil:
+    """Take an order out of its level. O(1).
+
+    Returns the level when it is empty now, for the caller to erase at level_key; NULL else.
     """
     cdef BookOrder* order = &pool.orders[slot]
     cdef int side = order.price_side & 1
     cdef int64_t key = book_key(b, side, order.price_side >> 1)
     cdef int64_t lots = order.qty_lots
     cdef uint32_t before = order.prev, after = order.next
-    cdef PriceMap* levels = book_side(b, side)
-    cdef Cell* level = pricemap_cell(levels, key)
+    cdef Cell* level = pricemap_cell(book_side(b, side), key)
     if undo_on(undo):
         book_save(b, pool, level, before, undo)
         book_save(b, pool, level, after, undo)
@@ -314,11 +352,24 @@ cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* u
     else:
         pool.orders[before].next = after
     if rarely(after == NONE):
-        level.tail = before
+        level.last = before + 1
         if before == NONE:
-            pricemap_erase(levels, key, undo)
+            level_key[0] = key
+            return level
     else:
         pool.orders[after].prev = before
+    return NULL
+
+
+cdef inline void book_remove(Book* b, OrderPool* pool, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """Take an order out of its level, and the level out when it was the last. O(1).
+
+    The slot stays taken and its fields stay as they were.
+    """
+    cdef int64_t key
+    cdef Cell* level = book_unlink(b, pool, slot, &key, undo)
+    if rarely(level != NULL):
+        pricemap_erase(book_side(b, pool.orders[slot].price_side & 1), level, key, undo)
 
 
 cdef inline void book_reduce(

@@ -193,7 +193,7 @@ cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
         m.book.totals.qty_lots[t.maker_side] -= lots
         m.book.totals.order_count[t.maker_side] -= count
     if slot == NONE:
-        pricemap_erase(levels, key, undo)
+        pricemap_erase(levels, level, key, undo)
         return t.left_lots != 0 and not t.stopped
     undo_save(undo, level, sizeof(Cell))
     undo_save(undo, &m.pool.orders[slot], sizeof(BookOrder))

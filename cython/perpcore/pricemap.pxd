@@ -27,7 +27,7 @@ cdef struct Word:
 # 16 B: a book level.
 cdef struct Cell:
     uint32_t head
-    uint32_t tail
+    uint32_t last                # + 1; 0: none, in a clear cell alone
     int64_t qty_lots
 
 # The part that changes; saved whole.
@@ -119,10 +119,15 @@ cdef inline bint pricemap_has(const PriceMap* m, int64_t tick) noexcept nogil:
     return (m.words[tick >> PRICEMAP_BITS].bits >> (tick & PRICEMAP_LOW)) & 1
 
 
+cdef inline uint64_t pricemap_place_in(const Word* word, int64_t tick) noexcept nogil:
+    """pricemap_place, when the tick's word is known already."""
+    cdef uint64_t page = <uint64_t>word.page - 1
+    return (page << PRICEMAP_BITS) + (tick & PRICEMAP_LOW)
+
+
 cdef inline uint64_t pricemap_place(const PriceMap* m, int64_t tick) noexcept nogil:
     """Which of all cells a tick that is known to be set has."""
-    cdef uint64_t page = m.words[tick >> PRICEMAP_BITS].page - 1
-    return (page << PRICEMAP_BITS) + (tick & PRICEMAP_LOW)
+    return pricemap_place_in(&m.words[tick >> PRICEMAP_BITS], tick)
 
 
 cdef inline Cell* pricemap_cell(const PriceMap* m, int64_t tick) noexcept nogil:
@@ -164,16 +169,24 @@ cdef inline int64_t pricemap_next(const PriceMap* m, int64_t tick) noexcept nogi
     return <int64_t>((at << PRICEMAP_BITS) + lowest_bit(m.words[at].bits))
 
 
+cdef inline bint pricemap_is_open(const PriceMap* m, int64_t tick) noexcept nogil:
+    """The cells of this tick and its neighbors have a page."""
+    return m.words[tick >> PRICEMAP_BITS].bits != 0
+
+
 cdef inline bint pricemap_has_room(const PriceMap* m, int64_t tick) noexcept nogil:
     """An insert at `tick` cannot fail."""
-    return m.words[tick >> PRICEMAP_BITS].bits != 0 or m.state.free_count != 0
+    return pricemap_is_open(m, tick) or m.state.free_count != 0
 
 
-cdef inline void pricemap_open_page(PriceMap* m, uint64_t word, UndoLog* undo) noexcept nogil:
+cdef inline void pricemap_open_page(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
     """First tick of a word: give it a page and set the summaries that did not know of it."""
+    cdef uint64_t word = <uint64_t>tick >> PRICEMAP_BITS
     cdef int level = 0
     cdef uint64_t* summary
     cdef uint64_t before
+    undo_save(undo, &m.state, sizeof(PriceMapState))
+    undo_save(undo, &m.words[word], sizeof(Word))
     CHECK(m.state.free_count != 0)
     m.state.free_count -= 1
     m.words[word].page = m.free_pages[m.state.free_count] + 1
@@ -213,15 +226,14 @@ cdef inline bint pricemap_set(PriceMap* m, int64_t tick, UndoLog* undo) noexcept
     No branch tells a fresh tick from one that is set: in a market a quarter of them are fresh, in
     no order that can be foreseen.
     """
-    cdef uint64_t number = <uint64_t>tick >> PRICEMAP_BITS
-    cdef Word* word = &m.words[number]
+    cdef Word* word = &m.words[tick >> PRICEMAP_BITS]
     cdef uint64_t bits = word.bits
     cdef bint was_set = (bits >> (tick & PRICEMAP_LOW)) & 1
     if undo_on(undo) and not was_set:
         undo_save(undo, &m.state, sizeof(PriceMapState))
         undo_save(undo, word, sizeof(Word))
     if rarely(bits == 0):
-        pricemap_open_page(m, number, undo)
+        pricemap_open_page(m, tick, undo)
     word.bits = bits | <uint64_t>1 << (tick & PRICEMAP_LOW)
     m.state.tick_count += 1 - <uint32_t>was_set
     # -1 for "empty" is the largest unsigned tick.
@@ -243,18 +255,28 @@ cdef inline void pricemap_clear(PriceMap* m, int64_t tick, UndoLog* undo) noexce
         m.state.min_tick = pricemap_next(m, tick)
 
 
-cdef inline Cell* pricemap_enter(
-        PriceMap* m, int64_t tick, bint* was_set, UndoLog* undo) noexcept nogil:
-    """The level of `tick`, set and zeroed if it was not; whoever writes it saves it first."""
-    was_set[0] = pricemap_set(m, tick, undo)
-    return pricemap_cell(m, tick)
+cdef inline Cell* pricemap_enter(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+    """The level of `tick`, set and zeroed if it was not; whoever writes it saves it first.
+
+    The page is open. A level without a last order is fresh: the caller gives it one.
+    """
+    cdef Word* word = &m.words[tick >> PRICEMAP_BITS]
+    cdef Cell* cell
+    if undo_on(undo) and not pricemap_has(m, tick):
+        undo_save(undo, &m.state, sizeof(PriceMapState))
+        undo_save(undo, word, sizeof(Word))
+    cell = <Cell*>m.cells + pricemap_place_in(word, tick)
+    word.bits |= <uint64_t>1 << (tick & PRICEMAP_LOW)
+    m.state.tick_count += cell.last == 0
+    m.state.min_tick = tick if <uint64_t>tick < <uint64_t>m.state.min_tick else m.state.min_tick
+    return cell
 
 
-cdef inline void pricemap_erase(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
+cdef inline void pricemap_erase(
+        PriceMap* m, Cell* cell, int64_t tick, UndoLog* undo) noexcept nogil:
     """Clear a tick that is set, and its level."""
-    cdef Cell* cell = pricemap_cell(m, tick)
     undo_save(undo, cell, sizeof(Cell))
     cell.head = 0
-    cell.tail = 0
+    cell.last = 0
     cell.qty_lots = 0
     pricemap_clear(m, tick, undo)

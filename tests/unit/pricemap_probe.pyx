@@ -8,7 +8,7 @@ from perpcore.book cimport (
 )
 from perpcore.pricemap cimport (
     Cell, PriceMap, pricemap_enter, pricemap_erase, pricemap_find, pricemap_free, pricemap_has_room,
-    pricemap_init, pricemap_min, pricemap_next,
+    pricemap_init, pricemap_is_open, pricemap_min, pricemap_next, pricemap_open_page,
 )
 from perpcore.records cimport NONE as NO_SLOT
 from perpcore.undo cimport (
@@ -62,15 +62,18 @@ cdef class Map:
         return pricemap_has_room(&self.m, tick)
 
     def put(self, tick, value):
-        cdef bint was_set
-        cdef Cell* cell = pricemap_enter(&self.m, tick, &was_set, &self.undo)
+        cdef Cell* cell
+        if not pricemap_is_open(&self.m, tick):
+            pricemap_open_page(&self.m, tick, &self.undo)
+        cell = pricemap_enter(&self.m, tick, &self.undo)
         undo_save(&self.undo, cell, sizeof(Cell))
         before = cell.head
         cell.head = value
+        cell.last = 1
         return before
 
     def erase(self, tick):
-        pricemap_erase(&self.m, tick, &self.undo)
+        pricemap_erase(&self.m, pricemap_find(&self.m, tick), tick, &self.undo)
 
     def get(self, tick):
         cdef Cell* cell = pricemap_find(&self.m, tick)
