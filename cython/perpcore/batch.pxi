@@ -3,6 +3,7 @@
 cdef enum:
     # Commands whose loads are asked for together: places of ids two blocks early, orders one.
     BLOCK = 16
+    PLACES = 4 * BLOCK           # a ring of places: three blocks are in use
     # By how many rows the caller's arrays are loaded early.
     AHEAD_COMMANDS = 128
     AHEAD_STATUSES = 64
@@ -118,38 +119,74 @@ cdef void look_far(
             find_best(m, side)
 
 
+cdef void apply_block(Matcher* m, const BookCommand* c, const BookCommand* end, int32_t* status,
+                      uint32_t** place) noexcept nogil:
+    """Apply a block for whose trades there is room in any case.
+
+    Called at two places, so that gcc leaves it out of the caller: the registers are needed.
+    """
+    while c != end:
+        status[0] = apply_plain(m, c, place[0])
+        c += 1
+        status += 1
+        place += 1
+
+
+cdef uint64_t apply_near_full(Matcher* m, const BookCommand* c, uint64_t count, int32_t* status,
+                              uint32_t** place, const BookTrade* full) noexcept nogil:
+    """Apply a block whose trades may not fit; returns how many were applied."""
+    cdef uint64_t i
+    for i in range(count):
+        if may_trade(&c[i]):
+            if not apply_bounded(m, &c[i], &status[i], m.end, full - m.end):
+                return i
+        else:
+            status[i] = apply_one(m, &c[i], place[i], <UndoLog*>&NO_UNDO)
+    return count
+
+
+cdef inline uint64_t step(Matcher* m, const BookCommand* commands, uint64_t start, uint64_t count,
+                          int32_t* statuses, const BookTrade* full, uint32_t** places,
+                          uint64_t here, uint64_t second, uint64_t third) noexcept nogil:
+    """Ask for what the next two blocks touch and apply the one at `start`.
+
+    here, second, third: commands of the three. Returns how many of the first were applied: fewer
+    than `here` only when trades are full.
+    """
+    cdef uint32_t** place = &places[start % PLACES]
+    ahead_of_rows(commands + start + AHEAD_COMMANDS, statuses + start + AHEAD_STATUSES, m.end)
+    if rarely(wide(m)):
+        look_far(m, commands, start + BLOCK, count)
+    find_places(&m.pool, &commands[start + 2 * BLOCK], third,
+                &places[(start + 2 * BLOCK) % PLACES])
+    find_orders(&m.pool, second, &places[(start + BLOCK) % PLACES])
+    # A trade ends an order that rests or comes, or is the last of its command.
+    if rarely(<uint64_t>(full - m.end) < m.pool.state.live_count + 2 * here):
+        return apply_near_full(m, &commands[start], here, &statuses[start], place, full)
+    apply_block(m, &commands[start], &commands[start + here], &statuses[start], place)
+    return here
+
+
 cdef uint64_t apply_all(Matcher* m, const BookCommand* commands, uint64_t count,
                         int32_t* statuses, BookTrade* trades, uint64_t capacity,
                         uint64_t* trade_count) noexcept nogil:
     """Apply commands in order; returns how many, fewer than `count` only when trades are full."""
-    cdef uint64_t i, start = 0
-    cdef uint32_t* places[4][BLOCK]
-    cdef uint32_t** place
+    cdef uint64_t start = 0, applied = BLOCK
+    cdef uint32_t* places[PLACES]
     cdef BookTrade* full = trades + capacity
     m.end = trades
-    find_places(&m.pool, commands, block_of(0, count), places[0])
-    find_places(&m.pool, &commands[BLOCK], block_of(BLOCK, count), places[1])
-    find_orders(&m.pool, block_of(0, count), places[0])
+    find_places(&m.pool, commands, block_of(0, count), places)
+    find_places(&m.pool, &commands[BLOCK], block_of(BLOCK, count), &places[BLOCK])
+    find_orders(&m.pool, block_of(0, count), places)
     if rarely(wide(m)):
         look_far(m, commands, start, count)
-    while start < count:
-        ahead_of_rows(commands + start + AHEAD_COMMANDS, statuses + start + AHEAD_STATUSES, m.end)
-        if rarely(wide(m)):
-            look_far(m, commands, start + BLOCK, count)
-        find_places(&m.pool, &commands[start + 2 * BLOCK], block_of(start + 2 * BLOCK, count),
-                    places[(start // BLOCK + 2) & 3])
-        find_orders(&m.pool, block_of(start + BLOCK, count), places[(start // BLOCK + 1) & 3])
-        place = places[(start // BLOCK) & 3]
-        for i in range(start, start + block_of(start, count)):
-            # Trades of one command are at most the orders that rest.
-            if (rarely(<uint64_t>(full - m.end) < m.pool.state.live_count)
-                    and may_trade(&commands[i])):
-                if not apply_bounded(m, &commands[i], &statuses[i], m.end, full - m.end):
-                    trade_count[0] = m.end - trades
-                    return i
-            else:
-                statuses[i] = apply_one(m, &commands[i], place[0], <UndoLog*>&NO_UNDO)
-            place += 1
-        start += BLOCK
+    # While three blocks are left their size is known to the compiler: no compare a command.
+    while applied == BLOCK and count - start >= 3 * BLOCK:
+        applied = step(m, commands, start, count, statuses, full, places, BLOCK, BLOCK, BLOCK)
+        start += applied
+    while applied == BLOCK and start < count:
+        applied = step(m, commands, start, count, statuses, full, places, block_of(start, count),
+                       block_of(start + BLOCK, count), block_of(start + 2 * BLOCK, count))
+        start += applied
     trade_count[0] = m.end - trades
-    return count
+    return start

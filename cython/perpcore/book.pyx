@@ -19,7 +19,8 @@ from perpcore.codes cimport (
 )
 from perpcore.memory cimport CHECK, arena_alloc, arena_free, prefetch, rarely
 from perpcore.pricemap cimport (
-    PRICEMAP_BITS, Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_min, pricemap_next,
+    PRICEMAP_BITS, Cell, PriceMap, pricemap_cell, pricemap_erase, pricemap_is_open, pricemap_min,
+    pricemap_next, pricemap_open_page,
 )
 from perpcore.records cimport NONE
 from perpcore.undo cimport (
@@ -52,6 +53,10 @@ cdef enum:
     UNDO_BYTES_EXTRA = 1 << 16
     # The most lots that rest on a side: sums stay far from the end of int64.
     MAX_SIDE_LOTS = 0x4000000000000000
+    # terms_of() a LIMIT order that buys, GTC by default; what may be on top: SELL, GTC by name.
+    PLAIN_NEW = 0x00010101
+    PLAIN_SELL = 1 << 8
+    PLAIN_GTC = 1 << 24
 
 # 40 B.
 cdef packed struct BookCommand:
@@ -150,34 +155,34 @@ class BookBusy(RuntimeError):
 
 # ---- matching -----------------------------------------------------------------------------------
 
-cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
-                     UndoLog* undo) noexcept nogil:
+cdef inline bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
+                            UndoLog* undo) noexcept nogil:
     """Fill the taker against one level, first order first. False when the taker stops there."""
     cdef Cell* level = pricemap_cell(levels, key)
     cdef uint32_t slot = level.head
     cdef uint32_t count = 0
-    cdef int64_t lots = 0, taken
+    cdef int64_t lots = 0, taken, left = t.left_lots
     cdef int64_t price_ticks = book_key(&m.book, t.maker_side, key)
     cdef BookOrder* order
     cdef BookTrade* trade
     cdef uint32_t after
-    while slot != NONE and t.left_lots != 0 and not t.stopped:
+    while slot != NONE and left != 0 and not t.stopped:
         order = &m.pool.orders[slot]
         after = order.next
-        if t.stp != STP_DEFAULT and order.owner == t.owner:
+        if rarely(t.stp != STP_DEFAULT) and order.owner == t.owner:
             t.stopped = t.stp != STP_MAKER
             if t.stp == STP_TAKER:
                 break
             taken = order.qty_lots
         else:
-            taken = order.qty_lots if order.qty_lots < t.left_lots else t.left_lots
+            taken = order.qty_lots if order.qty_lots < left else left
             trade = m.end
             m.end += 1
             trade.taker_order_id = t.order_id
             trade.maker_order_id = order.order_id
             trade.price_ticks = price_ticks
             trade.qty_lots = taken
-            t.left_lots -= taken
+            left -= taken
         lots += taken
         if taken < order.qty_lots:
             undo_save(undo, order, sizeof(BookOrder))
@@ -188,13 +193,14 @@ cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
         pool_release(&m.pool, slot, undo)
         count += 1
         slot = after
+    t.left_lots = left
     if lots != 0:
         undo_save(undo, &m.book.totals, sizeof(BookTotals))
         m.book.totals.qty_lots[t.maker_side] -= lots
         m.book.totals.order_count[t.maker_side] -= count
     if slot == NONE:
         pricemap_erase(levels, level, key, undo)
-        return t.left_lots != 0 and not t.stopped
+        return left != 0 and not t.stopped
     undo_save(undo, level, sizeof(Cell))
     undo_save(undo, &m.pool.orders[slot], sizeof(BookOrder))
     level.head = slot
@@ -203,7 +209,7 @@ cdef bint take_level(Matcher* m, Taker* t, PriceMap* levels, int64_t key,
     return False
 
 
-cdef void walk(Matcher* m, Taker* t, UndoLog* undo) noexcept nogil:
+cdef inline void walk(Matcher* m, Taker* t, UndoLog* undo) noexcept nogil:
     """Fill the taker level by level until it is full, stopped, or reaches no order any more."""
     cdef PriceMap* levels = book_side(&m.book, t.maker_side)
     cdef int64_t key
@@ -225,14 +231,34 @@ cdef int verdict(const Matcher* m, const Taker* t, int time_in_force) noexcept n
     return IOC_NOT_FILLED if time_in_force == IOC else OK
 
 
+# Two rare things, out of line: the path of a plain command needs the registers.
+
+cdef void open_levels(PriceMap* levels, int64_t key, UndoLog* undo) noexcept nogil:
+    pricemap_open_page(levels, key, undo)
+
+
+cdef void erase_level(PriceMap* levels, Cell* level, int64_t key, UndoLog* undo) noexcept nogil:
+    pricemap_erase(levels, level, key, undo)
+
+
+cdef inline void remove(Matcher* m, uint32_t slot, UndoLog* undo) noexcept nogil:
+    """book_remove, its rare half out of line."""
+    cdef int64_t key
+    cdef Cell* level = book_unlink(&m.book, &m.pool, slot, &key, undo)
+    if rarely(level != NULL):
+        erase_level(book_side(&m.book, m.pool.orders[slot].price_side & 1), level, key, undo)
+
+
 cdef inline void rest(Matcher* m, uint32_t slot, const BookCommand* c, int64_t lots, int side,
-                      uint32_t owner, UndoLog* undo) noexcept nogil:
+                      int64_t key, uint32_t owner, UndoLog* undo) noexcept nogil:
     """Fill a slot that undo has saved or that is new, and put it at the end of its level."""
     cdef BookOrder* order = &m.pool.orders[slot]
     order.qty_lots = lots
     order.price_side = <uint32_t>(c.price_ticks << 1) | <uint32_t>side
     order.owner = owner
-    book_insert(&m.book, &m.pool, slot, undo)
+    if rarely(not pricemap_is_open(book_side(&m.book, side), key)):
+        open_levels(book_side(&m.book, side), key, undo)
+    book_insert_at(&m.book, &m.pool, slot, side, key, lots, undo)
 
 
 cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
@@ -254,8 +280,12 @@ cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
             undo_begin(undo)
         mark = undo_mark(undo)
     if slot != NONE:
-        book_remove(&m.book, &m.pool, slot, undo)
-    walk(m, t, undo)
+        remove(m, slot, undo)
+    if undoable:
+        walk(m, t, undo)
+    else:
+        # Most takers: here the log is folded away.
+        walk(m, t, <UndoLog*>&NO_UNDO)
     code = verdict(m, t, time_in_force)
     if code != OK:
         m.end = t.first
@@ -266,7 +296,7 @@ cdef int cross(Matcher* m, const BookCommand* c, Taker* t, uint32_t slot,
             slot = pool_take(&m.pool, t.order_id, undo)
             CHECK(slot != NONE)
         undo_save(undo, &m.pool.orders[slot], sizeof(BookOrder))
-        rest(m, slot, c, t.left_lots, side, t.owner, undo)
+        rest(m, slot, c, t.left_lots, side, m.book.max_ticks - t.limit_key, t.owner, undo)
     elif slot != NONE:
         pool_release(&m.pool, slot, undo)
     if undoable and not outer:
@@ -315,25 +345,15 @@ cdef int enter(Matcher* m, const BookCommand* c, int side, uint32_t owner, int64
     return cross(m, c, &t, slot, time_in_force, undo)
 
 
-cdef inline int apply_new(
-        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
-    cdef int64_t limit_key
-    cdef int code, time_in_force = GTC
-    cdef int side = c.side - BUY
-    if <uint32_t>side > 1:
-        return INVALID_SIDE
-    # Nearly every order is a plain LIMIT GTC: its terms are seen to be right at once.
-    if rarely(c.order_type != LIMIT or c.time_in_force > GTC or c.flags | c.stp):
-        if c.order_type != LIMIT and c.order_type != MARKET:
-            return INVALID_ORDER_TYPE
-        time_in_force = effective_tif(c)
-        code = check_terms(c, time_in_force)
-        if code != OK:
-            return code
+cdef inline int enter_new(Matcher* m, const BookCommand* c, int side, bint is_market,
+                          int time_in_force, uint32_t* place, UndoLog* undo) noexcept nogil:
+    """A new order whose terms are right: check what depends on the book, trade, rest."""
+    cdef int64_t key, limit_key
     if <uint64_t>(c.qty_lots - 1) >= <uint64_t>(MAX_SIDE_LOTS - m.book.totals.qty_lots[side]):
         return INVALID_ORDER_QTY
-    limit_key = book_key(&m.book, 1 - side, c.price_ticks)
-    if c.order_type == MARKET:
+    key = book_key(&m.book, side, c.price_ticks)
+    limit_key = m.book.max_ticks - key
+    if is_market:
         if c.price_ticks != 0:
             return INVALID_PRICE
         limit_key = m.book.max_ticks
@@ -341,15 +361,29 @@ cdef inline int apply_new(
         return INVALID_PRICE
     if pool_find_at(&m.pool, place, c.order_id) != NONE:
         return DUPLICATE_CLIENT_ORDER_ID
-    if rarely(m.pool.state.live_count == m.pool.capacity) and time_in_force == GTC:
+    if pool_is_full(&m.pool) and time_in_force == GTC:
         return EXCEEDS_MAX_ORDERS
     if reaches(m, 1 - side, limit_key):
         return enter(m, c, side, c.owner, limit_key, NONE, time_in_force, undo)
     if time_in_force != GTC:
         return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
-    rest(m, pool_take_at(&m.pool, place, c.order_id, undo), c, c.qty_lots, side, c.owner,
+    rest(m, pool_take_at(&m.pool, place, c.order_id, undo), c, c.qty_lots, side, key, c.owner,
          undo)
     return OK
+
+
+cdef inline int apply_new(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
+    cdef int code, time_in_force
+    if c.side != BUY and c.side != SELL:
+        return INVALID_SIDE
+    if c.order_type != LIMIT and c.order_type != MARKET:
+        return INVALID_ORDER_TYPE
+    time_in_force = effective_tif(c)
+    code = check_terms(c, time_in_force)
+    if code != OK:
+        return code
+    return enter_new(m, c, c.side - BUY, c.order_type == MARKET, time_in_force, place, undo)
 
 
 cdef int apply_replace(
@@ -379,10 +413,16 @@ cdef int apply_replace(
         return enter(m, c, side, order.owner, limit_key, slot, time_in_force, undo)
     if time_in_force != GTC:
         return FOK_NOT_FILLED if time_in_force == FOK else IOC_NOT_FILLED
-    book_remove(&m.book, &m.pool, slot, undo)
+    remove(m, slot, undo)
     undo_save(undo, order, sizeof(BookOrder))
-    rest(m, slot, c, c.qty_lots, side, order.owner, undo)
+    rest(m, slot, c, c.qty_lots, side, m.book.max_ticks - limit_key, order.owner, undo)
     return OK
+
+
+cdef inline uint32_t terms_of(const BookCommand* c) noexcept nogil:
+    """Kind, side, type and time in force in one word: gcc makes it one load."""
+    return (<uint32_t>c.kind | <uint32_t>c.side << 8 | <uint32_t>c.order_type << 16
+            | <uint32_t>c.time_in_force << 24)
 
 
 cdef inline bint only_id_and_qty(const BookCommand* c) noexcept nogil:
@@ -391,16 +431,21 @@ cdef inline bint only_id_and_qty(const BookCommand* c) noexcept nogil:
             | c.time_in_force) == 0
 
 
-cdef inline int apply_cancel(
-        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
-    cdef uint32_t slot = pool_find_at(&m.pool, place, c.order_id)
-    if c.qty_lots or not only_id_and_qty(c):
-        return INVALID_ARGUMENT
+cdef inline int end_order(
+        Matcher* m, uint64_t order_id, uint32_t* place, UndoLog* undo) noexcept nogil:
+    cdef uint32_t slot = pool_find_at(&m.pool, place, order_id)
     if slot == NONE:
         return INVALID_ORDER_ID
-    book_remove(&m.book, &m.pool, slot, undo)
+    remove(m, slot, undo)
     pool_release_from(&m.pool, place, slot, undo)
     return OK
+
+
+cdef inline int apply_cancel(
+        Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
+    if c.qty_lots or not only_id_and_qty(c):
+        return INVALID_ARGUMENT
+    return end_order(m, c.order_id, place, undo)
 
 
 cdef int apply_reduce(
@@ -416,12 +461,12 @@ cdef int apply_reduce(
     if c.qty_lots < m.pool.orders[slot].qty_lots:
         book_reduce(&m.book, &m.pool, slot, c.qty_lots, undo)
     else:
-        book_remove(&m.book, &m.pool, slot, undo)
+        remove(m, slot, undo)
         pool_release(&m.pool, slot, undo)
     return OK
 
 
-cdef inline int apply_one(
+cdef int apply_one(
         Matcher* m, const BookCommand* c, uint32_t* place, UndoLog* undo) noexcept nogil:
     """Apply one command; at m.end there is room for a trade with every resting order."""
     if c.kind == BOOK_NEW:
@@ -433,6 +478,18 @@ cdef inline int apply_one(
     if c.kind == BOOK_REPLACE:
         return apply_replace(m, c, place, undo)
     return UNKNOWN_COMMAND
+
+
+cdef inline int apply_plain(Matcher* m, const BookCommand* c, uint32_t* place) noexcept nogil:
+    """apply_one without undo: nearly every command is a plain one, seen as such at once."""
+    cdef uint32_t terms = terms_of(c)
+    cdef uint32_t beyond = terms - PLAIN_NEW
+    if terms == BOOK_CANCEL:
+        if not rarely((c.qty_lots | c.price_ticks | c.owner | c.flags | c.stp) != 0):
+            return end_order(m, c.order_id, place, <UndoLog*>&NO_UNDO)
+    elif not rarely((beyond & ~<uint32_t>(PLAIN_SELL | PLAIN_GTC) | c.flags | c.stp) != 0):
+        return enter_new(m, c, beyond >> 8 & 1, False, GTC, place, <UndoLog*>&NO_UNDO)
+    return apply_one(m, c, place, <UndoLog*>&NO_UNDO)
 
 
 cdef uint64_t apply_single(
