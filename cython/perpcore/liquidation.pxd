@@ -40,9 +40,8 @@ from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
     forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
 )
-from perpcore.thresholds cimport (
-    AFTER_SOLO, distance_key, only_leg, solo_threshold, sweep,
-)
+from perpcore.sweep cimport sweep
+from perpcore.thresholds cimport AFTER_SOLO, distance_key, only_leg, solo_threshold
 from perpcore.transfers cimport convert_all, cover_negative, return_everything
 from perpcore.unitset cimport unitset_add
 

@@ -6,7 +6,7 @@ main account with one leg a little before it; either stays there until its thres
 to the mark than its key: a key that is reached too early costs a look. A unit with several legs is
 filed under a safe box: its slack is split over its legs, each leg gets the number of ticks that
 its part can pay for, and as long as no leg left its box the losses cannot exceed the slack; when
-one does, the unit is tested exactly and filed anew.
+one does, the unit is tested exactly and filed anew, with a larger part for that leg.
 
 A bucket keeps up to three legs in the map's own cell; of more it keeps two there and the others in
 chunks: where ticks are sparse a filing costs no line but the cell's.
@@ -26,11 +26,9 @@ from perpcore.margin cimport (
 )
 from perpcore.memory cimport CHECK, either, prefetch
 from perpcore.pricemap cimport (
-    PRICEMAP_BITS, PriceMap, pricemap_clear, pricemap_has, pricemap_min, pricemap_place,
-    pricemap_set,
+    PRICEMAP_BITS, PriceMap, pricemap_clear, pricemap_has, pricemap_place, pricemap_set,
 )
 from perpcore.records cimport NONE
-from perpcore.sort cimport Ranked
 from perpcore.standing cimport (
     Probe, compare_initial, counted_usdc, equity, half_haircut, may_hold_usdc, meets_maintenance,
     notional, required_haircut, sum_maintenance,
@@ -38,7 +36,7 @@ from perpcore.standing cimport (
 from perpcore.state cimport (
     CELL_IDS, CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Bucket, Chunk, Core, Leg,
     Market, Unit, edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, orders_matter,
-    smudge, touch, unit_rank, unit_usdc,
+    smudge, touch, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -59,6 +57,7 @@ cdef extern from *:
 
 cdef enum:
     SLACK_PART = 64              # of the way to a threshold, for accounts that trade
+    REACHED_PART = 4             # of the slack, to whose box the mark has left, more than to others
     # How many legs move side by side, and by how many units units and their legs are loaded early.
     AHEAD_FEW = 4                # so few are not worth it
     FILING_GROUP = 32
@@ -356,17 +355,27 @@ cdef inline int64_t leg_slope_units(Market* m, const Leg* leg, bint initial) noe
     return i128_ceil_div64(i128_mul_u(i128_from(tick), a.den + a.num), a.den)
 
 
-cdef inline void plan_box(Core* e, uint32_t u, bint initial, Plans* plans) noexcept nogil:
+cdef inline int64_t box_weight(Core* e, uint32_t i, uint32_t reached) noexcept nogil:
+    """A leg's part of its unit's slack: by its notional, and more if the mark has reached it.
+
+    Some contracts move and others rest; whose box was left once is likely to be left again.
+    """
+    cdef Leg* leg = &e.legs[i]
+    cdef int64_t weight = 1 + floor_div(notional(&e.markets[leg.contract], leg.qty_lots), 64)
+    return mul64(weight, REACHED_PART) if i == reached else weight
+
+
+cdef inline void plan_box(Core* e, uint32_t u, uint32_t reached, bint initial, int64_t slack,
+                          Plans* plans) noexcept nogil:
     """File each leg of a unit with several legs at the edge of its safe box."""
-    cdef int64_t slack = slack_units(e, u, initial), total = 0, weight, part, ticks, mark
+    cdef int64_t total = 0, part, ticks, mark
     cdef uint32_t i = e.units[u].first_leg
     cdef Leg* leg
     cdef Market* m
     while i != NONE:
         leg = &e.legs[i]
         if leg.qty_lots:
-            total = add64(
-                total, 1 + floor_div(notional(&e.markets[leg.contract], leg.qty_lots), 64))
+            total = add64(total, box_weight(e, i, reached))
         i = leg.next_leg
     i = e.units[u].first_leg
     while i != NONE:
@@ -376,8 +385,7 @@ cdef inline void plan_box(Core* e, uint32_t u, bint initial, Plans* plans) noexc
         if initial and leg.qty_lots and no_mark_is_safe(m, leg, magnitude(leg.qty_lots)):
             mark = unsafe_mark(m, leg)
         elif leg.qty_lots:
-            weight = 1 + floor_div(notional(m, leg.qty_lots), 64)
-            part = mul_div_floor(not_below_zero(slack), weight, total)
+            part = mul_div_floor(not_below_zero(slack), box_weight(e, i, reached), total)
             ticks = floor_div(part, leg_slope_units(m, leg, initial))
             mark = sub64(m.live.mark_ticks, signed_as(ticks + 1, leg.qty_lots))
         plan_leg(e, plans, i, mark)
@@ -502,7 +510,7 @@ cdef inline void plan_unit(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     initial = has_reserved_orders(e, u)
     if i == NONE:
         note_filing(e, u, initial)
-        plan_box(e, u, initial, plans)
+        plan_box(e, u, NONE, initial, slack_units(e, u, initial), plans)
         return
     j = e.units[u].first_leg
     while j != NONE:
@@ -649,7 +657,7 @@ cdef inline void look_after_loss(Core* e, uint32_t u, Plans* plans) noexcept nog
         carry_out(e, plans)
 
 
-# ---- a mark -------------------------------------------------------------------------------------
+# ---- a block's turn ------------------------------------------------------------------------------
 
 cdef inline uint64_t distance_key(Core* e, uint32_t i, int64_t threshold) noexcept nogil:
     """Q8: units with one leg by how far the mark is past their threshold, farthest first."""
@@ -673,118 +681,3 @@ cdef inline int64_t filed_threshold(Core* e, uint32_t u, uint32_t i) noexcept no
                     at, m.terms.v, line.rate):
         return at
     return solo_threshold(e, u, i, False)
-
-
-cdef inline uint32_t write_down(Core* e, uint32_t i, uint32_t count) noexcept nogil:
-    """A leg that the mark reached as the next one of `tested`; returns how many there are."""
-    prefetch(&e.legs[i])
-    e.tested[count] = i
-    return count + 1
-
-
-cdef inline uint32_t empty_bucket(Core* e, PriceMap* index, int64_t key,
-                                  uint32_t count) noexcept nogil:
-    """The legs of a bucket's cell into `tested`; the key is clear."""
-    cdef Bucket* bucket = bucket_of(index, key)
-    cdef uint32_t n
-    for n in range(legs_in(bucket)):
-        count = write_down(e, bucket.legs[n] - 1, count)
-    undo_save(&e.undo, bucket, sizeof(Bucket))
-    for n in range(CELL_IDS):
-        bucket.legs[n] = 0
-    pricemap_clear(index, key, &e.undo)
-    return count
-
-
-cdef inline uint32_t empty_chunk(Core* e, uint32_t c, uint32_t count) noexcept nogil:
-    """The legs of a chunk into `tested`; it is free."""
-    cdef uint32_t n
-    for n in range(e.chunks[c].count):
-        count = write_down(e, e.chunks[c].legs[n], count)
-    undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
-    e.chunks[c].next = e.h.chunk_free
-    e.h.chunk_free = c
-    return count
-
-
-cdef inline uint32_t empty_chains(Core* e, uint32_t heads, uint32_t count) noexcept nogil:
-    """The legs of all chunks behind the `heads` first ones in `ranked` into `tested`.
-
-    One chunk of each chain after another, so that the next ones are asked for early.
-    """
-    cdef uint32_t n, c, after, left
-    while heads:
-        left = 0
-        for n in range(heads):
-            c = e.ranked[n].index
-            after = e.chunks[c].next
-            count = empty_chunk(e, c, count)
-            if after != NONE:
-                prefetch(&e.chunks[after])
-                e.ranked[left].index = after
-                left += 1
-        heads = left
-    return count
-
-
-cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
-    """Take every leg that the mark reached out of the index, into `tested`; returns their number.
-
-    Whoever is reached is filed anew or ends, so that whole buckets go at once. Two comparisons
-    when there is none.
-    """
-    cdef Market* m = &e.markets[contract]
-    cdef int64_t mark = m.live.mark_ticks, key, bound
-    cdef uint32_t heads = 0, count = 0
-    cdef PriceMap* index
-    cdef Bucket* bucket
-    cdef int side
-    for side in range(2):
-        index = map_of(m, side)
-        bound = m.terms.max_mark_ticks - mark if side == 0 else mark
-        key = pricemap_min(index)
-        while key >= 0 and key <= bound:
-            bucket = bucket_of(index, key)
-            if is_chained(bucket):
-                e.ranked[heads].index = head_chunk(bucket)
-                prefetch(&e.chunks[e.ranked[heads].index])
-                heads += 1
-            count = empty_bucket(e, index, key, count)
-            key = pricemap_min(index)
-    return empty_chains(e, heads, count)
-
-
-cdef inline void ahead_of_look(Core* e, uint32_t n) noexcept nogil:
-    """Start loading units of legs in `tested`, and a main account's other legs and its USDC."""
-    cdef uint32_t u = e.legs[e.tested[n + AHEAD_LEG]].unit
-    prefetch(&e.units[e.legs[e.tested[n + AHEAD_UNIT]].unit])
-    if not is_block(&e.units[u]):
-        prefetch(&e.accounts[e.units[u].account])
-        ahead_of_leg(e, u)
-    ahead_of_next(e, e.legs[e.tested[n + AHEAD_NEXT]].unit, 1)
-    ahead_of_next(e, e.legs[e.tested[n + AHEAD_THIRD]].unit, 2)
-
-
-cdef inline uint32_t sweep(Core* e, uint32_t contract) noexcept nogil:
-    """Look at every unit that the new mark reached; who fails a test is touched.
-
-    Blocks of USD alone that are below maintenance stand in `ranked` with the key of their turn
-    (Q8): nothing can change them before the round, which needs no second test. Returns how many.
-    """
-    cdef uint32_t count = empty_crossed(e, contract), failing = 0, n, i, u
-    for n in range(count):
-        if n + AHEAD_UNIT < count:
-            ahead_of_look(e, n)
-        i = e.tested[n]
-        edit_leg(e, i).chunk = NONE
-        u = e.legs[i].unit
-        # Whoever has USDC may have USD to cover before the test (A4).
-        if not is_block(&e.units[u]) or unit_usdc(e, u):
-            look_at(e, u)
-            continue
-        smudge(e, u)
-        if not meets_maintenance(e, u, NULL):
-            e.ranked[failing] = Ranked(distance_key(e, i, filed_threshold(e, u, i)),
-                                       unit_rank(&e.units[u]), u)
-            failing += 1
-    return failing
