@@ -1,6 +1,5 @@
 """Floor 6.2: what becomes of orders that are in: cancel, amend, expiry (O2, O6)."""
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from perpcore.book cimport book_reduce, pool_find
 from perpcore.codes cimport (
@@ -163,41 +162,41 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
         return_usdc(e, leg.unit, BLOCK_ORDER_USDC, usdc, leg.contract, e.pool.orders[slot].order_id)
 
 
-cdef inline Draft draft_of(Core* e, uint32_t slot) noexcept nogil:
+cdef inline void draft_of(Core* e, uint32_t slot, Draft* d) noexcept nogil:
     """A live order as it would come anew; an explicit margin is not kept."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Leg* leg = &e.legs[order_leg(e, slot)]
-    cdef Draft d
-    memset(&d, 0, sizeof(Draft))
     d.order_id = e.pool.orders[slot].order_id
     d.client_order_id = o.client_order_id
-    d.price_ticks = e.pool.orders[slot].price_side >> 1
-    d.qty_lots = e.pool.orders[slot].qty_lots
     d.filled_lots = o.filled_lots
     d.expiry_ns = order_expiry(e, slot)
+    d.explicit_units = d.raising_lots = d.size_lots = d.extra_units = d.amount_units = 0
+    d.trigger_ticks = d.trigger_type = d.reference = 0
+    d.linked_id = 0
+    if order_linked(e, slot) != NONE:
+        d.linked_id = e.pool.orders[order_linked(e, slot)].order_id
     d.account = leg.account
     d.contract = leg.contract
     d.unit = leg.unit
     d.leg = order_leg(e, slot)
     d.isolated = is_block(&e.units[leg.unit])
     d.leverage = leg.leverage
-    if order_linked(e, slot) != NONE:
-        d.linked_id = e.pool.orders[order_linked(e, slot)].order_id
     d.side = e.pool.orders[slot].price_side & 1
     d.order_type = LIMIT
     d.time_in_force = o.time_in_force
     d.exec_flags = o.exec_flags
     d.stp = o.stp
     d.amends = True
-    return d
+    d.fires_on_rise = d.closes_all = False
 
 
 cdef inline int requeue(Core* e, uint32_t slot, int64_t price_ticks, int64_t lots,
                         Answer* a) noexcept nogil:
     """Cancel and new in one step, under the same id; refused, the old order stays untouched."""
     cdef uint64_t event_count = e.event_count, mark = core_mark(e)
-    cdef Draft d = draft_of(e, slot)
+    cdef Draft d
     cdef int code
+    draft_of(e, slot, &d)
     d.price_ticks = price_ticks
     d.qty_lots = lots
     cut_link(e, slot)

@@ -371,6 +371,21 @@ cdef inline void change_extra(Core* e, uint32_t slot, int64_t units) noexcept no
         extra.units[side] = add64(extra.units[side], units)
 
 
+cdef inline uint32_t first_behind(Core* e, const LegOrders* g, uint64_t order_id) noexcept nogil:
+    """The first of a leg's orders with a larger id, or NONE; sought from the end that is nearer."""
+    cdef uint32_t i = g.first_order, after = NONE
+    cdef uint64_t first = e.pool.orders[i].order_id, last = e.pool.orders[g.last_order].order_id
+    if <int64_t>(order_id - first) < <int64_t>(last - order_id):
+        while i != NONE and e.pool.orders[i].order_id < order_id:
+            i = e.cold[i].next_order
+        return i
+    i = g.last_order
+    while i != NONE and e.pool.orders[i].order_id > order_id:
+        after = i
+        i = e.cold[i].prev_order
+    return after
+
+
 cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil:
     """Put it among the leg's orders, by id, and count its lots and money."""
     cdef LegOrders* g = group_of(e, leg)
@@ -378,10 +393,10 @@ cdef inline void link_order(Core* e, uint32_t leg, uint32_t slot) noexcept nogil
     cdef int side = e.pool.orders[slot].price_side & 1
     cdef uint32_t before = g.last_order, after = NONE
     # A new id is the largest; only an amended order goes back to an earlier place.
-    if e.pool.orders[slot].order_id != e.h.seq:
-        while before != NONE and e.pool.orders[before].order_id > e.pool.orders[slot].order_id:
-            after = before
-            before = e.cold[before].prev_order
+    if e.pool.orders[slot].order_id != e.h.seq and before != NONE:
+        after = first_behind(e, g, e.pool.orders[slot].order_id)
+        if after != NONE:
+            before = e.cold[after].prev_order
     o.next_order = after
     o.prev_order = before
     if before != NONE:

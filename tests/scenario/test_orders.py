@@ -225,6 +225,15 @@ def test_only_fewer_lots_keep_priority(venue: World, case: Any) -> None:
     assert left <= {bob, alice}
 
 
+@pytest.mark.parametrize("nth", range(6))
+def test_an_order_that_is_amended_keeps_its_place_among_its_account_s_orders(
+        venue: World, nth: int) -> None:
+    """O2: the id stays, and with it the order in which all orders end, whichever it was."""
+    ids = [venue.buy(BOB, 10, 59_800 + n).order_id for n in range(6)]
+    venue.amend(BOB, ids[nth], price_ticks=59_700)
+    assert [o["order_id"] for o in venue.dump()["orders"] if o["account"] == BOB] == ids
+
+
 def test_an_amended_quantity_counts_what_is_filled(venue: World) -> None:
     """O2: 4 of 10 filled; a total of 6 leaves 2, a total of 4 is refused (213)."""
     bob, _ = queue(venue)
