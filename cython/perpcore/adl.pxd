@@ -11,13 +11,13 @@ from perpcore.contract cimport E6
 from perpcore.fund cimport hand_to_fund
 from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_floor_div64, i128_low64, i128_mul, i128_within,
-    magnitude, mul64, mul_div_ceil, smaller, sub64,
+    magnitude, mul64, smaller, sub64,
 )
 from perpcore.margin cimport bankruptcy_mark
 from perpcore.policies cimport (
     ADL_AT_MARK, ADL_PRO_RATA, ADL_QUEUE_AT_MARK, BACKSTOP_ADL,
 )
-from perpcore.posting cimport move_position, post_cash
+from perpcore.posting cimport Released, move_position, post_cash, released_costs
 from perpcore.records cimport NONE, Event
 from perpcore.sort cimport Ranked, ranked_select, ranked_sort
 from perpcore.standing cimport equity, notional, paying_equity, position_upnl
@@ -101,16 +101,15 @@ cdef inline void close_side(Core* e, uint32_t i, int64_t lots, int64_t price_mar
                             int64_t notional_units) noexcept nogil:
     """One side of a pair: its event, position and profit."""
     cdef Leg* leg = &e.legs[i]
-    cdef int64_t held = magnitude(leg.qty_lots), sign = 1 if leg.qty_lots > 0 else -1
-    # Up, as in every partial close (U4).
-    cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
-    cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
+    cdef int64_t sign = 1 if leg.qty_lots > 0 else -1
+    cdef Released released = released_costs(leg, lots)
     cdef Event* ev = unit_event(e, DELEVERAGED, leg.unit, leg.contract)
     ev.qty_lots = sign * lots
     ev.price_ticks = price_marks
     ev.amount_units = notional_units
-    move_position(e, i, -sign * lots, -released, -released_opening)
-    post_cash(e, leg.unit, sub64(sign * notional_units, released), R_REALIZED_PNL, leg.contract, 0)
+    move_position(e, i, -sign * lots, -released.cost_units, -released.opening_units)
+    post_cash(e, leg.unit, sub64(sign * notional_units, released.cost_units), R_REALIZED_PNL,
+              leg.contract, 0)
 
 
 cdef inline void end_candidate(Core* e, uint32_t i) noexcept nogil:

@@ -23,10 +23,9 @@ from perpcore.margin cimport rate_ceil, scaled_ceil
 from perpcore.memory cimport prefetch
 from perpcore.policies cimport PARTIAL_CLOSE_RELEASES
 from perpcore.posting cimport (
-    credit_fees, move_inventory, move_position, post_cash, post_fund, post_inventory,
-    post_order_cash, write_cash, write_position,
+    USD_LEDGER, Released, credit_fees, move_inventory, move_position, post_cash, post_fund,
+    post_inventory, post_order_cash, released_costs, write_cash, write_position,
 )
-from perpcore.posting cimport USD_LEDGER
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport (
     change_order_usdc, order_end, order_extra, order_filled, order_linked, order_out_of_book,
@@ -74,8 +73,7 @@ cdef struct Money:
     int64_t usdc_units           # leaves order_usdc with it
     int64_t kept_units           # stays in position_cash (a block's opening fill)
     int64_t pnl_units            # realized (closing)
-    int64_t released_units       # cost
-    int64_t released_opening_units
+    Released released
     int64_t free_lots            # lots without a reserve that the fill uses
     bint closing
     bint serves                  # the unit's key serves after it: nothing to test, nothing to file
@@ -115,13 +113,12 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
     cdef Leg* leg = &e.legs[order_leg(e, slot)]
     cdef Market* m = &e.markets[leg.contract]
     cdef int side = e.pool.orders[slot].price_side & 1
-    cdef int64_t held = magnitude(leg.qty_lots)
     cdef int64_t free = e.pool.orders[slot].qty_lots - reserved_left(o)
     money.notional_units = fill_notional(m, lots, price_ticks)
     money.fee_units = scaled_ceil(
         money.notional_units, &m.terms.rates.taker if is_taker else &m.terms.rates.maker)
     money.kept_units = money.pnl_units = 0
-    money.released_units = money.released_opening_units = money.free_lots = 0
+    money.released.cost_units = money.released.opening_units = money.free_lots = 0
     money.closing = closes(leg.qty_lots, side)
     if not money.closing:
         money.slice_units = order_slice(e, slot, lots)
@@ -132,13 +129,9 @@ cdef inline void fill_money(Core* e, uint32_t slot, int64_t lots, int64_t price_
     money.free_lots = smaller(lots, free)
     money.slice_units = order_slice(e, slot, lots - money.free_lots)
     money.usdc_units = usdc_slice(e, slot, lots - money.free_lots)
-    # Up, also for a short's negative cost: what stays is never dearer than its share (U4).
-    money.released_units = mul_div_ceil(leg.cost_units, lots, held)
-    # Until a session has rolled the position its two costs are one.
-    money.released_opening_units = money.released_units
-    if leg.opening_cost_units != leg.cost_units:
-        money.released_opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
-    money.pnl_units = sub64(-signed_lots(side, 1) * money.notional_units, money.released_units)
+    money.released = released_costs(leg, lots)
+    money.pnl_units = sub64(-signed_lots(side, 1) * money.notional_units,
+                            money.released.cost_units)
 
 
 cdef inline int64_t kept_of(Core* e, uint32_t slot, int64_t lots, int64_t price_ticks,
@@ -171,7 +164,7 @@ cdef inline int fill_refusal(Core* e, uint32_t slot, int64_t lots, Money* money)
     probe.contract = leg.contract
     probe.qty_lots = leg.qty_lots + signed_lots(side, lots)
     if money.closing:
-        probe.cost_units = sub64(leg.cost_units, money.released_units)
+        probe.cost_units = sub64(leg.cost_units, money.released.cost_units)
         probe.cash_delta_units = sub64(money.pnl_units, money.fee_units)
         probe.usdc_delta_units = 0
         money.serves = serves_after(e, i, &probe)
@@ -266,8 +259,8 @@ cdef inline void clear_closing(Core* e, uint32_t slot, int64_t lots, const Money
     cdef int64_t cash_before = e.units[u].cash_units, held = magnitude(e.legs[i].qty_lots), asked
     cdef bint isolated = is_block(&e.units[u])
     use_lots(e, slot, lots, money)
-    write_position(e, i, signed_lots(side, lots), -money.released_units,
-                   -money.released_opening_units)
+    write_position(e, i, signed_lots(side, lots), -money.released.cost_units,
+                   -money.released.opening_units)
     if isolated:
         return_order_cash(e, u, money.slice_units, contract, order_id)
         if money.usdc_units:
@@ -365,15 +358,13 @@ cdef inline void clear_liquidation(Core* e, uint32_t i, int side, int64_t lots,
     """The liquidated side: PnL, taker fee, liquidation fee; a fee makes no deficit (Q5)."""
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t held = magnitude(leg.qty_lots)
     cdef int64_t n = fill_notional(m, lots, price_ticks)
-    cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
-    cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
+    cdef Released released = released_costs(leg, lots)
     cdef int64_t fee
     cdef Event* ev = unit_event(e, FILL, leg.unit, leg.contract)
     fill_event(e, ev, FILL_TAKER | FILL_LIQUIDATION, side, lots, price_ticks, n)
-    move_position(e, i, signed_lots(side, lots), -released, -released_opening)
-    post_cash(e, leg.unit, sub64(-signed_lots(side, 1) * n, released), R_REALIZED_PNL,
+    move_position(e, i, signed_lots(side, lots), -released.cost_units, -released.opening_units)
+    post_cash(e, leg.unit, sub64(-signed_lots(side, 1) * n, released.cost_units), R_REALIZED_PNL,
               leg.contract, 0)
     fee = smaller(scaled_ceil(n, &m.terms.rates.taker),
                   not_below_zero(e.units[leg.unit].cash_units))

@@ -21,14 +21,14 @@ from perpcore.fund cimport (
 )
 from perpcore.int128 cimport (
     add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, larger, magnitude, mul64,
-    mul_div_ceil, sign_of, signed_as, smaller, sub64,
+    sign_of, signed_as, smaller, sub64,
 )
 from perpcore.margin cimport Line, bankruptcy_mark, is_long
 from perpcore.memory cimport prefetch
 from perpcore.orders cimport bands_of
 from perpcore.policies cimport LIMIT_IS_BAND, SURPLUS_TO_TRADER
 from perpcore.posting cimport (
-    USD_LEDGER, move_position, post_cash, post_fund, post_order_cash,
+    USD_LEDGER, Released, move_position, post_cash, post_fund, post_order_cash, released_costs,
 )
 from perpcore.records cimport NONE, Event
 from perpcore.reserves cimport compare_products, rest_of
@@ -212,14 +212,13 @@ cdef inline void take_over_slice(Core* e, uint32_t i, int64_t lots) noexcept nog
     cdef Leg* leg = &e.legs[i]
     cdef uint32_t u = leg.unit, contract = leg.contract
     cdef Market* m = &e.markets[contract]
-    cdef int64_t held = magnitude(leg.qty_lots), n = notional(m, lots)
-    cdef int64_t released = mul_div_ceil(leg.cost_units, lots, held)
-    cdef int64_t released_opening = mul_div_ceil(leg.opening_cost_units, lots, held)
+    cdef int64_t n = notional(m, lots)
+    cdef Released released = released_costs(leg, lots)
     cdef int64_t signed = signed_as(lots, leg.qty_lots)
     cdef int64_t cost = signed_as(n, signed)
     announce_take_over(e, u, contract, signed, cost)
-    move_position(e, i, -signed, -released, -released_opening)
-    post_cash(e, u, sub64(cost, released), R_REALIZED_PNL, contract, 0)
+    move_position(e, i, -signed, -released.cost_units, -released.opening_units)
+    post_cash(e, u, sub64(cost, released.cost_units), R_REALIZED_PNL, contract, 0)
     charge_liquidation_fee(e, i, n)
     take_into_inventory(e, contract, signed, cost)
 

@@ -12,7 +12,8 @@ from perpcore.codes cimport (
     R_ISOLATED_TRANSFER, R_REALIZED_PNL, R_WITHDRAW, SUB_FUND,
 )
 from perpcore.int128 cimport (
-    add64, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64, sub64,
+    add64, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64,
+    magnitude, mul_div_ceil, sub64,
 )
 from perpcore.memory cimport rarely
 from perpcore.policies cimport FUND_BY_CONTRACT
@@ -27,6 +28,11 @@ from perpcore.unitset cimport unitset_add
 cdef enum:
     USD_LEDGER = 0
     USDC_LEDGER = 1
+
+# What a close takes off the two costs of a position.
+cdef struct Released:
+    int64_t cost_units
+    int64_t opening_units
 
 
 cdef inline bint counts_as_session_pnl(uint8_t reason) noexcept nogil:
@@ -199,6 +205,26 @@ cdef inline void move_position(Core* e, uint32_t leg, int64_t lots, int64_t cost
     """Change a leg by signed lots and signed costs (U4)."""
     write_position(e, leg, lots, cost_units, opening_cost_units)
     touch(e, e.legs[leg].unit)
+
+
+cdef inline Released released_costs(const Leg* leg, int64_t lots) noexcept nogil:
+    """What closing `lots` takes off a position's costs: ceil(C k / |Q|) (U4).
+
+    Up, also for a short's negative cost: what stays is never dearer than its share.
+    """
+    cdef int64_t held = magnitude(leg.qty_lots)
+    cdef Released r
+    r.cost_units = leg.cost_units
+    r.opening_units = leg.opening_cost_units
+    if lots == held:
+        return r
+    r.cost_units = mul_div_ceil(leg.cost_units, lots, held)
+    # Until a session has rolled the position its two costs are one.
+    if leg.opening_cost_units == leg.cost_units:
+        r.opening_units = r.cost_units
+    else:
+        r.opening_units = mul_div_ceil(leg.opening_cost_units, lots, held)
+    return r
 
 
 cdef inline void write_position(Core* e, uint32_t leg, int64_t lots, int64_t cost_units,
