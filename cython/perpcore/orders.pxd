@@ -642,9 +642,10 @@ cdef inline int enter(Core* e, Draft* d) noexcept nogil:
         return code
     if crosses:
         return match(e, d)
+    # Nothing can refuse it any more: what follows need not be undone.
+    core_commit(e)
     put_in_book(e, accept(e, d))
     tie(e, d)
-    core_commit(e)
     return OK
 
 
