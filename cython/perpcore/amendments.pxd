@@ -162,12 +162,15 @@ cdef inline void take_lots_off(Core* e, uint32_t slot, int64_t lots) noexcept no
         return_usdc(e, leg.unit, BLOCK_ORDER_USDC, usdc, leg.contract, e.pool.orders[slot].order_id)
 
 
-cdef inline void draft_of(Core* e, uint32_t slot, Draft* d) noexcept nogil:
-    """A live order as it would come anew; an explicit margin is not kept."""
+cdef inline void draft_of(Core* e, uint32_t slot, int64_t price_ticks, int64_t lots,
+                          Draft* d) noexcept nogil:
+    """A live order as it would come anew; an explicit margin is not kept. Writes every field."""
     cdef OrderCold* o = &e.cold[slot]
     cdef Leg* leg = &e.legs[order_leg(e, slot)]
     d.order_id = e.pool.orders[slot].order_id
     d.client_order_id = o.client_order_id
+    d.price_ticks = price_ticks
+    d.qty_lots = lots
     d.filled_lots = o.filled_lots
     d.expiry_ns = order_expiry(e, slot)
     d.explicit_units = d.raising_lots = d.size_lots = d.extra_units = d.amount_units = 0
@@ -196,9 +199,7 @@ cdef inline int requeue(Core* e, uint32_t slot, int64_t price_ticks, int64_t lot
     cdef uint64_t event_count = e.event_count, mark = core_mark(e)
     cdef Draft d
     cdef int code
-    draft_of(e, slot, &d)
-    d.price_ticks = price_ticks
-    d.qty_lots = lots
+    draft_of(e, slot, price_ticks, lots, &d)
     cut_link(e, slot)
     order_close(e, slot)
     code = basic_code(e, &d, a)

@@ -36,7 +36,7 @@ cdef struct Scaled:
     uint64_t num
     uint64_t den
     uint64_t whole               # floor(num 2^64 / den)
-    uint64_t told                # up to this amount `whole` alone tells amount x rate, up
+    uint64_t exact_up_to         # amount: up to it `whole` alone gives amount x rate, up
 
 # A requirement of a notional N: N x rate - cum, exact; without brackets cum is 0.
 cdef struct Line:
@@ -150,9 +150,9 @@ cdef inline Scaled rate_scaled(Rate rate) noexcept nogil:
     # num 2^63 x 2 / den fits, as the rate is below 1.
     u64_mul_div(rate.num, <uint64_t>1 << 63, rate.den, &s.whole, &rest)
     s.whole = 2 * s.whole + (rest >= rate.den - rest)
-    # `whole` lacks less than 1: less than told / 2^64 of an amount, and less than 1 / den, the
-    # least by which one can be above a whole number.
-    s.told = <uint64_t>floor_div(INT64_MAX, <int64_t>rate.den)
+    # `whole` lacks less than 1, a product with an amount up to 2^63 / den less than 1 / den: the
+    # least by which amount x rate can be above a whole number.
+    s.exact_up_to = <uint64_t>floor_div(INT64_MAX, <int64_t>rate.den)
     return s
 
 
@@ -168,7 +168,7 @@ cdef inline uint64_t scaled_about(uint64_t amount_units, const Scaled* rate) noe
 cdef inline int64_t scaled_ceil(uint64_t amount_units, const Scaled* rate) noexcept nogil:
     """rate_ceil without a division; the amount is below 2^63."""
     cdef uint64_t about
-    if not rarely(amount_units > rate.told):
+    if not rarely(amount_units > rate.exact_up_to):
         return <int64_t>u64_mul_high_up(amount_units, rate.whole)
     about = scaled_about(amount_units, rate)
     # What is left is below twice the denominator, so that the low words alone give it.
