@@ -87,7 +87,7 @@ cdef inline void write_cash(Core* e, uint32_t u, int64_t units, uint8_t reason,
         unitset_add(e.settling, u)
     unit.session_pnl_units = add64(
         unit.session_pnl_units, units & -<int64_t>counts_as_session_pnl(reason))
-    if rarely(unit.cash_units < 0):
+    if rarely(money_matters(unit)):
         unitset_add(e.needy, u)
     e.h.residual[USD_LEDGER] += <uint64_t>units
     tell_unit(e, u, contract, order_id, reason, BLOCK_POSITION if is_block(unit) else MAIN_USD,

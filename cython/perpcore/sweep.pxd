@@ -12,8 +12,8 @@ from perpcore.state cimport (
 )
 from perpcore.thresholds cimport (
     AHEAD_FEW, FILING_GROUP, Plans, ahead_of_leg, begin_plans, bucket_of, carry_out, distance_key,
-    filed_threshold, head_chunk, is_chained, legs_in, look_at, map_of, note_filing, only_leg,
-    plan_box, slack_units,
+    filed_threshold, head_chunk, is_chained, key_of, legs_in, look_at, map_of, note_filing,
+    only_leg, plan_box, slack_units,
 )
 from perpcore.undo cimport undo_save
 
@@ -83,14 +83,14 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
     when there is none.
     """
     cdef Market* m = &e.markets[contract]
-    cdef int64_t mark = m.live.mark_ticks, key, bound
+    cdef int64_t key, bound
     cdef uint32_t heads = 0, count = 0
     cdef PriceMap* index
     cdef Bucket* bucket
     cdef int side
     for side in range(2):
         index = map_of(m, side)
-        bound = m.terms.max_mark_ticks - mark if side == 0 else mark
+        bound = key_of(m, side, m.live.mark_ticks)
         key = pricemap_min(index)
         while key >= 0 and key <= bound:
             bucket = bucket_of(index, key)

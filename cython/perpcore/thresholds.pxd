@@ -84,9 +84,14 @@ cdef inline PriceMap* map_of(Market* m, int key_side) noexcept nogil:
     return &m.longs if key_side == 0 else &m.shorts
 
 
+cdef inline int64_t key_of(const Market* m, int key_side, int64_t mark_ticks) noexcept nogil:
+    """Key of a mark tick on a side, and back: longs, side 0, are reached from above."""
+    return mark_ticks if key_side else m.terms.max_mark_ticks - mark_ticks
+
+
 cdef inline int64_t filed_mark(const Market* m, const Leg* leg) noexcept nogil:
     """The mark tick under which a leg is filed."""
-    return leg.key if leg.key_side else m.terms.max_mark_ticks - leg.key
+    return key_of(m, leg.key_side, leg.key)
 
 
 cdef inline Bucket* bucket_of(const PriceMap* index, int64_t key) noexcept nogil:
@@ -240,8 +245,8 @@ cdef inline void plan_leg(Core* e, Plans* plans, uint32_t i, int64_t mark) noexc
     if leg.chunk != NONE:
         f.left = map_of(m, leg.key_side)
     if leg.qty_lots and is_mark(m, mark):
-        f.entered = &m.longs if is_long(leg.qty_lots) else &m.shorts
-        f.key = m.terms.max_mark_ticks - mark if is_long(leg.qty_lots) else mark
+        f.entered = map_of(m, not is_long(leg.qty_lots))
+        f.key = key_of(m, not is_long(leg.qty_lots), mark)
         if f.entered == f.left and leg.key == f.key:
             return
     elif f.left == NULL:
