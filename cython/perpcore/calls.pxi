@@ -34,8 +34,7 @@ for _exponent in range(1, DIGITS_MAX + 1):
 cdef class Steps:
     """Counts whole steps in numbers as people write them: str, Decimal or int, exactly.
 
-    step: a Decimal above 0. Called with a number it returns the count, or None where plain digits
-    do not give one: `amounts.to_steps` then has the last word, and the error.
+    step: a Decimal above 0.
     """
 
     cdef readonly object step
@@ -52,7 +51,10 @@ cdef class Steps:
         if self.places > DIGITS_MAX:
             self.digits = 0
 
-    def __call__(self, value):
+    def count(self, value):
+        """The steps in a number, or None where plain digits do not give them: `amounts.to_steps`
+        then has the last word, and the error.
+        """
         cdef object text = value
         if self.digits == 0:
             return None

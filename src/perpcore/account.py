@@ -155,7 +155,7 @@ class Account:
             isolation_id, isolated_margin_amount, leverage, expiry_ns, stp_inst, ref_price,
             ref_price_type, linked_order_id, timestamp_ns,
         )
-        return OrderResult.of(core.call(fields), core.contracts, fields, fields[8], fields[2], 0)
+        return OrderResult.of((core.call(fields), core.contracts, fields, fields[8], fields[2], 0))
 
     def preview_order(
         self,
@@ -189,9 +189,13 @@ class Account:
         timestamp_ns: int | None = None,
     ) -> tuple[Any, ...]:
         """Fields of the NEW_ORDER in the order of COMMAND, without the last, which are 0."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
+        grid = contract.grid
         shape = side, type, time_in_force, exec_inst, stp_inst
-        side_code, order_type, tif, flags, stp, limited, waits = _shape_of(shape)
+        try:
+            side_code, order_type, tif, flags, stp, limited, waits = _SHAPES[shape]
+        except TypeError:  # A list of words is no key.
+            side_code, order_type, tif, flags, stp, limited, waits = _read_shape(shape)
         if limited and price is None:
             raise ValueError("a LIMIT order needs a price: give price, or type='MARKET'")
         if waits != (ref_price is not None):
@@ -201,14 +205,14 @@ class Account:
             reference = known(
                 ref_price_type, commands.REFERENCES, "ref_price_type", Code.INVALID_ARGUMENT
             )
-            trigger = price_ticks(contract, ref_price, "ref_price")
+            trigger = price_ticks(grid, ref_price, "ref_price")
         margin = isolated_margin_amount
         return (
             timestamp_ns,
             linked_order_id or 0,
             client_oid or 0,
-            0 if price is None else price_ticks(contract, price),
-            qty_lots(contract, quantity),
+            0 if price is None else price_ticks(grid, price),
+            qty_lots(grid, quantity),
             self._number,
             number,
             _NEW_ORDER,
@@ -245,7 +249,7 @@ class Account:
         order. Raises Rejected: 201 without a position, 613, 229 for a price that is reached
         already; then neither waits.
         """
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         wanted = [("TAKE_PROFIT", take_profit), ("STOP_LOSS", stop_loss)]
         if take_profit is None and stop_loss is None:
             raise ValueError("nothing to attach: give take_profit, stop_loss or both")
@@ -283,9 +287,9 @@ class Account:
         refused. It accounts for margin, limits and the book as they are; each of about 30 previews
         is applied and rolled back.
         """
-        _, contract = self._core.contract(instrument_name)
+        _, contract = self._core.listed[instrument_name]
         grid = contract.grid
-        low, high = (qty_lots(contract, q) for q in (contract.min_quantity, contract.max_quantity))
+        low, high = (qty_lots(grid, q) for q in (contract.min_quantity, contract.max_quantity))
 
         def accepted(lots: int) -> bool:
             return self.preview_order(instrument_name, side, grid.quantity(lots), **options).ok
@@ -347,16 +351,16 @@ class Account:
         if new_price is None and new_quantity is None and new_ref_price is None:
             raise ValueError("nothing to amend: give new_price, new_quantity or new_ref_price")
         live = self._find(order_id, orig_client_oid)
-        contract = self._core.contracts[live["contract"]]
+        grid = self._core.contracts[live["contract"]].grid
         return commands.amend(
             account=self._number,
             timestamp_ns=self._core.stamp(timestamp_ns),
             order_id=live["order_id"],
-            price_ticks=0 if new_price is None else price_ticks(contract, new_price, "new_price"),
-            qty_lots=0 if new_quantity is None else qty_lots(contract, new_quantity),
+            price_ticks=0 if new_price is None else price_ticks(grid, new_price, "new_price"),
+            qty_lots=0 if new_quantity is None else qty_lots(grid, new_quantity),
             trigger_price_ticks=(
                 0 if new_ref_price is None
-                else price_ticks(contract, new_ref_price, "new_ref_price")
+                else price_ticks(grid, new_ref_price, "new_ref_price")
             ),
         )
 
@@ -408,7 +412,7 @@ class Account:
         """
         number = NO_CONTRACT
         if instrument_name is not None:
-            number, _ = self._core.contract(instrument_name)
+            number, _ = self._core.listed[instrument_name]
         events = self._core.send(
             commands.cancel_all(
                 account=self._number, timestamp_ns=self._core.stamp(timestamp_ns),
@@ -492,7 +496,7 @@ class Account:
         release_margin: bool,
         timestamp_ns: int | None,
     ) -> NDArray[np.void]:
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         order_type = known(type, commands.TYPES, "type", Code.INVALID_ORDER_TYPE)
         if (order_type == OrderType.LIMIT) != (price is not None):
             raise ValueError("type LIMIT goes with a price, type MARKET without one")
@@ -501,8 +505,8 @@ class Account:
             contract=number,
             timestamp_ns=self._core.stamp(timestamp_ns),
             isolation_id=isolation_id or 0,
-            price_ticks=0 if price is None else price_ticks(contract, price),
-            qty_lots=0 if quantity is None else qty_lots(contract, quantity),
+            price_ticks=0 if price is None else price_ticks(contract.grid, price),
+            qty_lots=0 if quantity is None else qty_lots(contract.grid, quantity),
             release_margin=release_margin,
         )
 
@@ -526,7 +530,7 @@ class Account:
     def _leverage(
         self, instrument_name: str, leverage: int, timestamp_ns: int | None
     ) -> NDArray[np.void]:
-        number, _ = self._core.contract(instrument_name)
+        number, _ = self._core.listed[instrument_name]
         return commands.set_leverage(
             account=self._number, contract=number, leverage=leverage,
             timestamp_ns=self._core.stamp(timestamp_ns),
@@ -539,7 +543,7 @@ class Account:
 
         `isolation_id` names a block of the past too. Raises Unknown (613) when there is none.
         """
-        number, _ = self._core.contract(instrument_name)
+        number, _ = self._core.listed[instrument_name]
         if isolation_id is not None:
             if not 1 <= isolation_id < self._core.engine.next_isolation_id:
                 raise Unknown(
@@ -672,7 +676,7 @@ class Account:
 
         None without a position on the contract.
         """
-        return self._core.adl_rank(self._core.contract(instrument_name)[0], self._number, None)
+        return self._core.adl_rank(self._core.listed[instrument_name][0], self._number, None)
 
     def explain(self) -> str:
         """The liquidation test of main in whole numbers, over all its positions (SPEC Q1, X3)."""
@@ -741,17 +745,22 @@ _NEW_ORDER = int(Kind.NEW_ORDER)
 
 #: side, type, time_in_force, exec_inst and stp_inst of an order as a caller writes them.
 Shape = tuple[str, str, str | None, str | Iterable[str] | None, str | None]
+#: Numbers of these words, whether the order has a limit, and whether it waits for a trigger.
+ShapeNumbers = tuple[int, int, int, int, int, bool, bool]
 
 
-def _shape_of(shape: Shape) -> tuple[int, int, int, int, int, bool, bool]:
-    """Numbers of the words, whether the order has a limit, and whether it waits for a trigger.
+class _Shapes(dict[Shape, ShapeNumbers]):
+    """Orders are written in few ways, so each is read once."""
 
-    Orders are written in few ways, so each is read once.
-    """
-    try:
-        return _SHAPES[shape]
-    except (KeyError, TypeError):
-        pass
+    def __missing__(self, shape: Shape) -> ShapeNumbers:
+        numbers = _read_shape(shape)
+        # Words are few; numbers in their place are not, and a list can change.
+        if all(part is None or isinstance(part, str) for part in shape):
+            self[shape] = numbers
+        return numbers
+
+
+def _read_shape(shape: Shape) -> ShapeNumbers:
     side, type, time_in_force, exec_inst, stp_inst = shape
     order_type = known(type, _TYPES, "type", Code.INVALID_ORDER_TYPE)
     limited = order_type in _LIMITS
@@ -760,7 +769,7 @@ def _shape_of(shape: Shape) -> tuple[int, int, int, int, int, bool, bool]:
     flags = 0
     for text in words:
         flags |= known(text, commands.EXEC_INSTS, "exec_inst", Code.INVALID_EXEC_INST)
-    numbers = (
+    return (
         known(side, commands.SIDES, "side", Code.INVALID_SIDE),
         order_type,
         known(tif, commands.TIMES_IN_FORCE, "time_in_force", Code.INVALID_TIME_IN_FORCE),
@@ -769,10 +778,6 @@ def _shape_of(shape: Shape) -> tuple[int, int, int, int, int, bool, bool]:
         limited,
         order_type in CONDITIONAL_WORDS,
     )
-    # Words are few; numbers in their place are not, and a list can change.
-    if all(part is None or isinstance(part, str) for part in shape):
-        _SHAPES[shape] = numbers
-    return numbers
 
 
-_SHAPES: dict[Shape, tuple[int, int, int, int, int, bool, bool]] = {}
+_SHAPES = _Shapes()

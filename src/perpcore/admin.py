@@ -72,21 +72,21 @@ class Admin:
         multiplier a whole number of 1e-8 USD, largest price x position x rate within 64 bits,
         maintenance + fee reserve below 1; or when the symbol exists.
         """
-        if contract.symbol in self._core.symbols:
+        if contract.symbol in self._core.listed:
             raise ValueError(f"{contract.symbol} exists already: choose another symbol")
         number = int(self._core.engine.add_contract(contract.terms(), self.__key))
         self._core.contracts.append(contract)
-        self._core.symbols[contract.symbol] = number, contract
+        self._core.listed[contract.symbol] = number, contract
         return number
 
     def mark(
         self, instrument_name: str, price: Number, *, timestamp_ns: int | None = None
     ) -> Events:
         """Set the mark price, USD on the contract's mark grid; liquidates what it crosses (Q1)."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         fields = (
             timestamp_ns, 0, 0, 0, 0, 0, number, _MARK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-            mark_ticks(contract, price),
+            mark_ticks(contract.grid, price),
         )
         return events_of(self._core.call(fields, self.__key))
 
@@ -107,10 +107,10 @@ class Admin:
         self, instrument_name: str, price: Number, *, timestamp_ns: int | None = None
     ) -> Events:
         """Set a contract's index, USD on its mark grid: INDEX_PRICE triggers wait for it (O1)."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         return self._send(
             commands.contract_index(
-                contract=number, mark_ticks=mark_ticks(contract, price, "index"),
+                contract=number, mark_ticks=mark_ticks(contract.grid, price, "index"),
                 timestamp_ns=self._core.stamp(timestamp_ns),
             )
         )
@@ -122,7 +122,7 @@ class Admin:
 
         Cancels, marks, liquidation and settlement go on in every state.
         """
-        number, _ = self._core.contract(instrument_name)
+        number, _ = self._core.listed[instrument_name]
         return self._send(
             commands.set_market_state(
                 contract=number,
@@ -146,7 +146,7 @@ class Admin:
         Payment = position x mark value x rate: longs pay when it is positive. `at_settlement` keeps
         it for the next settlement. Raises Rejected: 40001 beyond the contract's cap, 207, 222.
         """
-        number, _ = self._core.contract(instrument_name)
+        number, _ = self._core.listed[instrument_name]
         return self._send(
             commands.funding(
                 contract=number, rate_e9=rate_e9(rate), at_settlement=at_settlement,
@@ -176,7 +176,7 @@ class Admin:
         return self._send(
             commands.fund_top_up(
                 amount_units=money(amount), currency=_currency(currency),
-                contract=None if contract is None else self._core.contract(contract)[0],
+                contract=None if contract is None else self._core.listed[contract][0],
                 timestamp_ns=self._core.stamp(timestamp_ns),
             )
         )

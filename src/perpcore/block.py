@@ -348,8 +348,8 @@ class Block:
             contract=self._contract,
             timestamp_ns=self._core.stamp(timestamp_ns),
             isolation_id=self.isolation_id,
-            price_ticks=0 if price is None else price_ticks(contract, price),
-            qty_lots=0 if quantity is None else qty_lots(contract, quantity),
+            price_ticks=0 if price is None else price_ticks(contract.grid, price),
+            qty_lots=0 if quantity is None else qty_lots(contract.grid, quantity),
             release_margin=release_margin,
         )
 

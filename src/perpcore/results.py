@@ -130,7 +130,7 @@ class OrderResult(_Told):
             return object.__getattribute__(self, name)
 
     @staticmethod
-    def of(*source: Any) -> OrderResult:
+    def of(source: tuple[Any, ...]) -> OrderResult:
         """The result whose fields `read_order(*source)` gives, read when they are asked for."""
         result = _new(OrderResult)
         _tell(result, source)

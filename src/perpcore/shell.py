@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from perpcore import commands
 from perpcore.amounts import MONEY_STEP, NotOnGrid, Number, from_units, to_steps
 from perpcore.codes import Code, EventKind, Kind, Ledger, Reason, Side
-from perpcore.contracts import Contract
+from perpcore.contracts import Contract, Grid
 from perpcore.engine import Engine, Steps
 from perpcore.errors import Context, OffGrid, Rejected, Unknown, rejection
 from perpcore.foresight import UnitState, after, liquidation_mark, unit_state
@@ -38,15 +38,26 @@ _OUT_EVENTS = 512
 _ORDERS = (Kind.NEW_ORDER, Kind.CLOSE_POSITION)
 
 
+class Listed(dict[str, tuple[int, Contract]]):
+    """Number and terms of a contract by name; a name that is none raises Unknown (209)."""
+
+    def __missing__(self, instrument_name: str) -> tuple[int, Contract]:
+        known = ", ".join(self) or "none yet"
+        raise Unknown(
+            Code.INVALID_INSTRUMENT,
+            f"{instrument_name!r} is no contract of this venue: it has {known}",
+        )
+
+
 class Core:
     """One engine with the names and grids that the records do not carry."""
 
-    __slots__ = ("admitted", "contracts", "engine", "labels", "names", "pending", "symbols")
+    __slots__ = ("admitted", "contracts", "engine", "labels", "listed", "names", "pending")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.contracts: list[Contract] = []
-        self.symbols: dict[str, tuple[int, Contract]] = {}
+        self.listed = Listed()
         self.names: dict[str, int] = {}
         self.labels: dict[int, str] = {}
         self.admitted: list[int] = []
@@ -57,23 +68,12 @@ class Core:
         with self.alone():
             self._require_read()
             twin = Core(self.engine.fork())
-        twin.contracts, twin.symbols = list(self.contracts), dict(self.symbols)
+        twin.contracts, twin.listed = list(self.contracts), Listed(self.listed)
         twin.names, twin.labels = dict(self.names), dict(self.labels)
         twin.admitted = list(self.admitted)
         return twin
 
     # Names -------------------------------------------------------------------------------------
-
-    def contract(self, instrument_name: str) -> tuple[int, Contract]:
-        """Number and terms of a contract by name; raises Unknown (209)."""
-        listed = self.symbols.get(instrument_name)
-        if listed is None:
-            known = ", ".join(self.symbols) or "none yet"
-            raise Unknown(
-                Code.INVALID_INSTRUMENT,
-                f"{instrument_name!r} is no contract of this venue: it has {known}",
-            )
-        return listed
 
     def label(self, account: int) -> str:
         """An account's name, or 'account 7'."""
@@ -293,7 +293,7 @@ class Core:
             amended = int(row["order_id"])
             live = self.engine.order(amended)
             client = int(live["client_order_id"]) if live else client
-        return OrderResult.of(told, self.contracts, row.item(), side, client, amended)
+        return OrderResult.of((told, self.contracts, row.item(), side, client, amended))
 
 
 # Words and numbers of a caller ------------------------------------------------------------------
@@ -320,32 +320,29 @@ def _on_grid(value: Number, steps: Steps, what: str, code: Code, name: str) -> i
         raise OffGrid(code, error, what, name) from None
 
 
-def price_ticks(contract: Contract, price: Number, what: str = "price") -> int:
+def price_ticks(grid: Grid, price: Number, what: str = "price") -> int:
     """Ticks of an order price in USD; raises OffGrid (308) with the two nearest prices."""
-    steps = contract.grid.ticks
-    count = steps(price)
+    count = grid.ticks.count(price)
     if count is None:
-        count = _on_grid(price, steps, what, Code.INVALID_PRICE, f"{contract.symbol}'s tick")
+        count = _on_grid(price, grid.ticks, what, Code.INVALID_PRICE, f"{grid.symbol}'s tick")
     return count
 
 
-def mark_ticks(contract: Contract, price: Number, what: str = "mark") -> int:
+def mark_ticks(grid: Grid, price: Number, what: str = "mark") -> int:
     """Mark ticks of a mark or an index in USD; raises OffGrid (308)."""
-    steps = contract.grid.mark_ticks
-    count = steps(price)
+    count = grid.mark_ticks.count(price)
     if count is None:
-        name = f"{contract.symbol}'s mark tick"
-        count = _on_grid(price, steps, what, Code.INVALID_PRICE, name)
+        name = f"{grid.symbol}'s mark tick"
+        count = _on_grid(price, grid.mark_ticks, what, Code.INVALID_PRICE, name)
     return count
 
 
-def qty_lots(contract: Contract, quantity: Number) -> int:
+def qty_lots(grid: Grid, quantity: Number) -> int:
     """Lots of a size in base units; raises OffGrid (213) with the two nearest sizes."""
-    steps = contract.grid.lots
-    count = steps(quantity)
+    count = grid.lots.count(quantity)
     if count is None:
-        name = f"{contract.symbol}'s lot"
-        count = _on_grid(quantity, steps, "quantity", Code.INVALID_ORDER_QTY, name)
+        name = f"{grid.symbol}'s lot"
+        count = _on_grid(quantity, grid.lots, "quantity", Code.INVALID_ORDER_QTY, name)
     return count
 
 
@@ -354,7 +351,7 @@ _MONEY, _RATES = Steps(MONEY_STEP), Steps(Decimal("1e-9"))
 
 def money(amount: Number, what: str = "amount") -> int:
     """Money units of an amount; raises OffGrid (40001)."""
-    count = _MONEY(amount)
+    count = _MONEY.count(amount)
     if count is None:
         count = _on_grid(amount, _MONEY, what, Code.INVALID_ARGUMENT, "the money unit")
     return count
@@ -362,7 +359,7 @@ def money(amount: Number, what: str = "amount") -> int:
 
 def rate_e9(rate: Number) -> int:
     """A rate in e-9; raises OffGrid (40001)."""
-    count = _RATES(rate)
+    count = _RATES.count(rate)
     if count is None:
         count = _on_grid(rate, _RATES, "rate", Code.INVALID_ARGUMENT, "rates")
     return count

@@ -146,7 +146,7 @@ class Venue:
         levels: int = 24,
     ) -> None:
         """Rest `levels` orders a side, `step` apart from the best outward."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         grid, account = contract.grid, self.account(maker).number
         apart = int(Decimal(str(step)) / grid.tick)
         lots, now = int(Decimal(str(quantity)) / grid.lot), self._core.stamp(None)
@@ -163,7 +163,7 @@ class Venue:
         self._core.run(concat(*blocks))
 
     def __repr__(self) -> str:
-        return f"<Venue {', '.join(self._core.symbols) or 'without contracts'}>"
+        return f"<Venue {', '.join(self._core.listed) or 'without contracts'}>"
 
     # Accounts ----------------------------------------------------------------------------------
 
@@ -238,15 +238,15 @@ class Venue:
 
     def contract(self, instrument_name: str) -> Contract:
         """Terms of a contract; raises Unknown (209). Its number is `contract_number`."""
-        return self._core.contract(instrument_name)[1]
+        return self._core.listed[instrument_name][1]
 
     def contract_number(self, instrument_name: str) -> int:
         """The contract's number in command and event records (`contract`)."""
-        return self._core.contract(instrument_name)[0]
+        return self._core.listed[instrument_name][0]
 
     def market(self, instrument_name: str) -> MarketData:
         """State, mark, last and best prices of a contract, in USD."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         state, grid = self._core.engine.contract_state(number), contract.grid
         best = {side: self._core.engine.book(number, side, 1) for side in (Side.BUY, Side.SELL)}
         bid, ask = (grid.price(levels[0][0]) if levels else None for levels in best.values())
@@ -267,7 +267,7 @@ class Venue:
 
     def book(self, instrument_name: str, depth: int = 10) -> Book:
         """The best `depth` levels of each side: price (USD), quantity (base units), orders."""
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         grid = contract.grid
         sides = [
             [
@@ -283,7 +283,7 @@ class Venue:
 
         Units with positions on several contracts have no one price and are not in it.
         """
-        number, contract = self._core.contract(instrument_name)
+        number, contract = self._core.listed[instrument_name]
         grid = contract.grid
         return [
             LiquidationLevel(side_word(int(side)), grid.mark(int(mark)), grid.quantity(int(lots)))
@@ -296,7 +296,7 @@ class Venue:
         By profit since the opening times effective leverage, as the policy adl_rank
         "profit_leverage" takes them; "pro_rata" closes a part of each instead.
         """
-        return self._core.adl_places(self._core.contract(instrument_name)[0])
+        return self._core.adl_places(self._core.listed[instrument_name][0])
 
     def insurance_fund(self, currency: str = "USD", *, contract: str | None = None) -> Decimal:
         """The fund's balance; inside a session it may be negative (SPEC S1, S2).
@@ -310,7 +310,7 @@ class Venue:
         if number != Currency.USD:
             raise ValueError("a contract's part of the fund is in USD: leave the currency out")
         return from_units(
-            int(self._core.engine.sub_fund_units(self._core.contract(contract)[0]))
+            int(self._core.engine.sub_fund_units(self._core.listed[contract][0]))
         )
 
     @property

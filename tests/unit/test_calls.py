@@ -43,7 +43,7 @@ anything = st.one_of(
 @given(value=anything, step=st.sampled_from(STEPS))
 def test_a_number_is_read_as_decimals_read_it_or_not_at_all(value: Any, step: Decimal) -> None:
     """U1: what is read without Decimal arithmetic is what exact decimals say."""
-    count = Steps(step)(value)
+    count = Steps(step).count(value)
     if count is not None:
         assert count == to_steps(value, step, "number")
 
@@ -52,9 +52,9 @@ def test_a_number_is_read_as_decimals_read_it_or_not_at_all(value: Any, step: De
 def test_plain_digits_on_the_grid_are_read_at_once(count: int, step: Decimal) -> None:
     """U1: as str and as Decimal, so that no order pays for the slow way."""
     value = count * step
-    assert Steps(step)(format(value, "f")) == count
+    assert Steps(step).count(format(value, "f")) == count
     if "E" not in str(value.normalize()):
-        assert Steps(step)(Decimal(format(value, "f"))) == count
+        assert Steps(step).count(Decimal(format(value, "f"))) == count
 
 
 @given(count=st.integers(-(10**12), 10**12), step=st.sampled_from(STEPS))
@@ -65,27 +65,27 @@ def test_a_number_between_two_steps_is_left_to_the_one_who_names_them(
     try:
         expected = to_steps(value, step, "number")
     except NotOnGrid:
-        assert Steps(step)(format(value, "f")) is None
+        assert Steps(step).count(format(value, "f")) is None
     else:
-        assert Steps(step)(format(value, "f")) == expected
+        assert Steps(step).count(format(value, "f")) == expected
 
 
 @pytest.mark.parametrize(
     "value", ["", ".", "-", "-.", "1.2.3", "1e3", " 1", "+1", "1_0", True, 1.0]
 )
 def test_other_spellings_are_not_read_here(value: Any) -> None:
-    assert Steps(Decimal("0.1"))(value) is None
+    assert Steps(Decimal("0.1")).count(value) is None
 
 
 def test_an_int_counts_on_every_grid() -> None:
-    assert Steps(Decimal("0.1"))(60_000) == 600_000
-    assert Steps(Decimal("5"))(15) == 3
-    assert Steps(Decimal("5"))(16) is None
-    assert Steps(Decimal("0.00000001"))(10**12) is None
+    assert Steps(Decimal("0.1")).count(60_000) == 600_000
+    assert Steps(Decimal("5")).count(15) == 3
+    assert Steps(Decimal("5")).count(16) is None
+    assert Steps(Decimal("0.00000001")).count(10**12) is None
 
 
 def test_a_step_of_too_many_digits_reads_nothing() -> None:
-    assert Steps(Decimal("0.0333333333333333333333333333"))("1") is None
+    assert Steps(Decimal("0.0333333333333333333333333333")).count("1") is None
 
 
 # One command by its fields ---------------------------------------------------------------------
