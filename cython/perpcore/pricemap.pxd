@@ -243,15 +243,22 @@ cdef inline bint pricemap_set(PriceMap* m, int64_t tick, UndoLog* undo) noexcept
 
 cdef inline void pricemap_clear(PriceMap* m, int64_t tick, UndoLog* undo) noexcept nogil:
     """Clear a tick that is set; its cell is zero again."""
+    pricemap_clear_if(m, tick, True, undo)
+
+
+cdef inline void pricemap_clear_if(PriceMap* m, int64_t tick, bint is_empty,
+                                   UndoLog* undo) noexcept nogil:
+    """Clear a tick that is set if its cell is zero again; no branch, as with pricemap_set."""
     cdef uint64_t number = <uint64_t>tick >> PRICEMAP_BITS
     cdef Word* word = &m.words[number]
-    undo_save(undo, &m.state, sizeof(PriceMapState))
-    undo_save(undo, word, sizeof(Word))
-    word.bits &= ~(<uint64_t>1 << (tick & PRICEMAP_LOW))
-    m.state.tick_count -= 1
-    if word.bits == 0:
+    if undo_on(undo) and is_empty:
+        undo_save(undo, &m.state, sizeof(PriceMapState))
+        undo_save(undo, word, sizeof(Word))
+    word.bits &= ~(<uint64_t>is_empty << (tick & PRICEMAP_LOW))
+    m.state.tick_count -= is_empty
+    if rarely(word.bits == 0):
         pricemap_close_page(m, number, undo)
-    if tick == m.state.min_tick:
+    if rarely(tick == m.state.min_tick) and is_empty:
         m.state.min_tick = pricemap_next(m, tick)
 
 

@@ -26,7 +26,7 @@ from perpcore.margin cimport (
 )
 from perpcore.memory cimport CHECK, either, prefetch
 from perpcore.pricemap cimport (
-    PRICEMAP_BITS, PriceMap, pricemap_clear, pricemap_has, pricemap_place, pricemap_set,
+    PriceMap, pricemap_clear_if, pricemap_is_open, pricemap_place, pricemap_set,
 )
 from perpcore.records cimport NONE
 from perpcore.standing cimport (
@@ -95,7 +95,7 @@ cdef inline int64_t filed_mark(const Market* m, const Leg* leg) noexcept nogil:
 
 
 cdef inline Bucket* bucket_of(const PriceMap* index, int64_t key) noexcept nogil:
-    """The bucket of a key that is known to be set."""
+    """The bucket of a key that is set, or an empty one where only its neighbors are."""
     return <Bucket*>index.cells + pricemap_place(index, key)
 
 
@@ -211,8 +211,7 @@ cdef inline void take_out(Core* e, uint32_t i, PriceMap* index) noexcept nogil:
         bucket.legs[last] = 0
     else:
         leave_chunk(e, i, bucket)
-    if bucket.legs[0] | bucket.legs[2] == 0:
-        pricemap_clear(index, leg.key, &e.undo)
+    pricemap_clear_if(index, leg.key, bucket.legs[0] | bucket.legs[2] == 0, &e.undo)
     leg.chunk = NONE
 
 
@@ -262,8 +261,7 @@ cdef inline void ahead_of_cells(Core* e, const Leg* leg, const Filing* f) noexce
         prefetch(bucket_of(f.left, leg.key))
         if leg.chunk != IN_CELL:
             prefetch(&e.chunks[leg.chunk])
-    # A tick that is not set yet has its cell where its neighbors are, if they have a page.
-    if f.entered != NULL and f.entered.words[f.key >> PRICEMAP_BITS].page:
+    if f.entered != NULL and pricemap_is_open(f.entered, f.key):
         prefetch(bucket_of(f.entered, f.key))
 
 
@@ -572,7 +570,7 @@ cdef inline void ahead_of_more(Core* e, const Filing* f) noexcept nogil:
     cdef uint32_t last
     if f.left != NULL and leg.chunk != IN_CELL:
         prefetch(&e.chunks[head_chunk(bucket_of(f.left, leg.key))])
-    if f.entered != NULL and pricemap_has(f.entered, f.key):
+    if f.entered != NULL and pricemap_is_open(f.entered, f.key):
         last = bucket_of(f.entered, f.key).legs[2]
         prefetch(either(last & CHAINED != 0, <uint32_t*>&e.chunks[last ^ CHAINED],
                         <uint32_t*>&e.legs[last - (last != 0)]))
