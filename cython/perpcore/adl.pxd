@@ -13,7 +13,7 @@ from perpcore.int128 cimport (
     add64, floor_div, i128_floor_div, i128_floor_div64, i128_low64, i128_mul, i128_within,
     magnitude, mul64, smaller, sub64,
 )
-from perpcore.margin cimport bankruptcy_mark
+from perpcore.margin cimport bankruptcy_mark, is_long
 from perpcore.policies cimport (
     ADL_AT_MARK, ADL_PRO_RATA, ADL_QUEUE_AT_MARK, BACKSTOP_ADL,
 )
@@ -22,7 +22,8 @@ from perpcore.records cimport NONE, Event
 from perpcore.sort cimport Ranked, ranked_select, ranked_sort
 from perpcore.standing cimport equity, notional, paying_equity, position_upnl
 from perpcore.state cimport (
-    DONE_THIS_COMMAND, Core, Leg, Market, is_block, unit_event, unit_rank,
+    DONE_THIS_COMMAND, Core, Leg, Market, first_spare_leg, is_block, own_leg, unit_event,
+    unit_rank,
 )
 from perpcore.transfers cimport cover_negative, return_everything, return_position_usdc
 
@@ -58,6 +59,19 @@ cdef inline int64_t adl_score(Core* e, uint32_t i) noexcept nogil:
     return -floor_div(-profit_e6 * E6, leverage_e3 if leverage_e3 > 1 else 1)
 
 
+cdef inline bint is_opposite(Core* e, uint32_t i, uint32_t contract, int64_t against_lots,
+                             uint32_t account) noexcept nogil:
+    cdef Leg* leg = &e.legs[i]
+    return (leg.contract == contract and leg.qty_lots and leg.unit != NONE
+            and is_long(leg.qty_lots) != is_long(against_lots) and leg.account != account
+            and not e.units[leg.unit].flags & DONE_THIS_COMMAND)
+
+
+cdef inline void put_in_queue(Core* e, uint32_t place, uint32_t i) noexcept nogil:
+    e.ranked[place] = Ranked(
+        <uint64_t>(ADL_TOP - adl_score(e, i)), unit_rank(&e.units[e.legs[i].unit]), i)
+
+
 cdef inline uint32_t collect_opposite(Core* e, uint32_t contract, int64_t against_lots,
                                       uint32_t account) noexcept nogil:
     """Positions of other accounts on the side opposite to `against_lots`, in `ranked`, unsorted.
@@ -65,15 +79,14 @@ cdef inline uint32_t collect_opposite(Core* e, uint32_t contract, int64_t agains
     Who was liquidated in this command is not among them. Returns their number. The legs are walked
     as they lie in memory: at a million units a walk by account costs several times as much.
     """
-    cdef uint32_t i, count = 0
-    cdef Leg* leg
-    for i in range(e.h.leg_top):
-        leg = &e.legs[i]
-        if (leg.contract == contract and leg.qty_lots and (leg.qty_lots > 0) != (against_lots > 0)
-                and leg.unit != NONE and leg.account != account
-                and not e.units[leg.unit].flags & DONE_THIS_COMMAND):
-            e.ranked[count] = Ranked(
-                <uint64_t>(ADL_TOP - adl_score(e, i)), unit_rank(&e.units[leg.unit]), i)
+    cdef uint32_t u, i, count = 0
+    for u in range(e.h.unit_top):
+        if is_opposite(e, own_leg(u), contract, against_lots, account):
+            put_in_queue(e, count, own_leg(u))
+            count += 1
+    for i in range(first_spare_leg(e), e.h.leg_top):
+        if is_opposite(e, i, contract, against_lots, account):
+            put_in_queue(e, count, i)
             count += 1
     return count
 

@@ -34,8 +34,8 @@ from perpcore.reserves cimport (
 from perpcore.standing cimport Probe, convertible, meets_maintenance, paying_equity, releasable
 from perpcore.state cimport (
     Core, Leg, LegOrders, Market, OrderCold, Unit, core_commit, edit_cold, edit_group, edit_live,
-    edit_order, edit_unit, event, is_block, order_leg, prefetch_order, prefetch_owner, touch,
-    unit_event, watch,
+    edit_order, edit_unit, event, is_block, order_leg, prefetch_leg, prefetch_order, prefetch_owner,
+    touch, unit_event, watch,
 )
 from perpcore.thresholds cimport serves_after
 from perpcore.transfers cimport (
@@ -430,7 +430,7 @@ cdef inline void ahead_of_maker(Core* e, uint32_t maker) noexcept nogil:
         prefetch_owner(e, e.pool.orders[slot].owner)
         slot = e.pool.orders[slot].next
         if slot != NONE:
-            prefetch(&e.legs[e.pool.orders[slot].owner])
+            prefetch_leg(e, e.pool.orders[slot].owner)
             slot = e.pool.orders[slot].next
             if slot != NONE:
                 prefetch_order(e, slot)

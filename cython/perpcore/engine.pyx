@@ -142,7 +142,8 @@ cdef class Engine:
         if status == STATUS_BAD_ARGUMENT:
             raise ValueError(
                 "venue terms are out of range: fund openings 0 or more, haircut within 0 and 1, "
-                "limits 0 or more, capacities 1 to 2^31 - 1, policies those of perpcore.Policies")
+                "limits 0 or more, capacities 1 to 2^31 - 1, legs and twice the units together "
+                "below 2^31 - 3, policies those of perpcore.Policies")
         if self.host == NULL:
             raise MemoryError("no memory for a venue of these capacities")
         self.host.core.admin_key = admin_key

@@ -6,10 +6,11 @@ was never used is not copied.
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 
+from perpcore.arenas cimport market_init
 from perpcore.book cimport Book
 from perpcore.memory cimport arena_copy
 from perpcore.pricemap cimport PriceMap
-from perpcore.state cimport REFERENCES, Core, Market, is_in_kind, market_init
+from perpcore.state cimport REFERENCES, Core, Market, is_in_kind
 
 
 cdef inline void copy_map(PriceMap* to, const PriceMap* source) noexcept nogil:
@@ -53,7 +54,6 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
         to.h.contract_count = contract + 1
     arena_copy(to.accounts, source.accounts, source.sizes[1])
     arena_copy(to.units, source.units, source.sizes[2])
-    arena_copy(to.legs, source.legs, source.sizes[3])
     arena_copy(to.groups, source.groups, source.sizes[4])
     arena_copy(to.cold, source.cold, source.sizes[5])
     arena_copy(to.chunks, source.chunks, source.sizes[6])
@@ -63,7 +63,7 @@ cdef inline int core_fork(Core* to, const Core* source) noexcept nogil:
     arena_copy(to.rare, source.rare, source.sizes[18])
     arena_copy(to.extras, source.extras, source.sizes[19])
     arena_copy(to.needy, source.needy, source.sizes[20])
-    arena_copy(to.settling, source.settling, source.sizes[21])
+    arena_copy(to.settling, source.settling, source.sizes[3])
     if is_in_kind(to):
         arena_copy(to.block_usdc, source.block_usdc, source.sizes[16])
         arena_copy(to.order_usdc, source.order_usdc, source.sizes[17])

@@ -7,6 +7,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from perpcore.accounts cimport MAX_USDC_DEPOSITS
+from perpcore.arenas cimport core_free, core_init, market_init
 from perpcore.book cimport (
     LINK_SLOT, Book, BookOrder, book_best, book_head, pool_place, pool_prefetch_id,
 )
@@ -20,8 +21,8 @@ from perpcore.memory cimport prefetch
 from perpcore.policies cimport policies_fit
 from perpcore.records cimport NONE, Command, ContractTerms, Event, VenueTerms
 from perpcore.state cimport (
-    MAX_CONTRACTS, Account, Core, Market, OrderCold, core_free, core_init, market_init,
-    prefetch_order, write_events_to,
+    MAX_CONTRACTS, Account, Core, Market, OrderCold, own_leg, prefetch_leg, prefetch_order,
+    prefetch_unit, write_events_to,
 )
 
 cdef extern from "perpcore/owner.hpp" nogil:
@@ -76,6 +77,8 @@ cdef inline bint venue_terms_fit(const VenueTerms* t) noexcept nogil:
             and t.account_notional_limit_units >= 0
             and capacity_fits(t.account_capacity) and capacity_fits(t.unit_capacity)
             and capacity_fits(t.leg_capacity) and capacity_fits(t.order_capacity)
+            # Every unit has a leg of its own; 2^31 has a meaning in the index of thresholds.
+            and 2 * (<uint64_t>t.unit_capacity + 1) + t.leg_capacity < 0x7FFFFFFF
             and capacity_fits(t.page_capacity) and policies_fit(t))
 
 
@@ -196,7 +199,7 @@ cdef inline void ahead_makers(Core* e, const Command* c, int step) noexcept nogi
             prefetch_order(e, slot)
             return
         if step == 1:
-            prefetch(&e.legs[e.pool.orders[slot].owner])
+            prefetch_leg(e, e.pool.orders[slot].owner)
         slot = e.pool.orders[slot].next
         step -= 1
 
@@ -223,8 +226,8 @@ cdef inline void ahead_unit(Core* e, const Command* c, Ahead* a) noexcept nogil:
     a.main = account.unit
     a.block = one_of(account.first_block != NONE, account.first_block, account.unit)
     prefetch_order(e, a.slot)
-    prefetch(&e.units[a.main])
-    prefetch(&e.units[a.block])
+    prefetch_unit(e, a.main)
+    prefetch_unit(e, a.block)
 
 
 cdef inline void ahead_leg(Core* e, const Command* c, Ahead* a) noexcept nogil:
@@ -232,9 +235,8 @@ cdef inline void ahead_leg(Core* e, const Command* c, Ahead* a) noexcept nogil:
     cdef BookOrder* order = &e.pool.orders[a.slot]
     cdef OrderCold* cold = &e.cold[a.slot]
     a.leg = one_of(c.order_id != 0, order.owner, some(e.units[a.main].first_leg))
-    a.block_leg = some(e.units[a.block].first_leg)
-    prefetch(&e.legs[a.leg])
-    prefetch(&e.legs[a.block_leg])
+    a.block_leg = own_leg(a.block)
+    prefetch_leg(e, a.leg)
     # The links of an order that is not in the book are those of its past: any slot, or none.
     prefetch(&e.pool.orders[some(order.prev)])
     prefetch(&e.pool.orders[some(order.next)])

@@ -38,7 +38,7 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, has_reserved_orders, is_block, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, prefetch_unit, smudge, unit_event, unit_rank,
 )
 from perpcore.sweep cimport sweep
 from perpcore.thresholds cimport AFTER_SOLO, distance_key, only_leg, solo_threshold
@@ -355,7 +355,7 @@ cdef inline void ahead_of_test(Core* e, uint32_t n, uint32_t count) noexcept nog
     cdef uint32_t i
     if n + TEST_UNIT >= count:
         return
-    prefetch(&e.units[e.tested[n + TEST_UNIT]])
+    prefetch_unit(e, e.tested[n + TEST_UNIT])
     i = e.units[e.tested[n + TEST_LEG]].first_leg
     if i != NONE:
         prefetch(&e.legs[i])
@@ -375,7 +375,7 @@ cdef inline void ahead_of_ends(Core* e, uint32_t n, uint32_t count) noexcept nog
     if n % END_GROUP:
         return
     for k in range(n + END_UNIT, group_end(n + END_UNIT, count)):
-        prefetch(&e.units[e.tested[k]])
+        prefetch_unit(e, e.tested[k])
     for k in range(n + END_LEG, group_end(n + END_LEG, count)):
         u = e.tested[k]
         # It may be gone by now: a block of a main account that was closed out.

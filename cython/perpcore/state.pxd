@@ -1,4 +1,4 @@
-"""Floor 3: the venue's memory: arenas of units, legs, orders and accounts behind u32 indices.
+"""Floor 3: the venue's records: units, legs, orders and accounts behind u32 indices.
 
 Nothing here decides anything. Every writer calls one of the `edit_*` functions first, which hand
 the record to the undo log; a rolled-back command is bit for bit a command that never came.
@@ -6,19 +6,17 @@ the record to the undo log; a rolled-back command is bit for bit a command that 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from perpcore.book cimport (
-    Book, BookOrder, OrderPool, book_free, book_init, pool_free, pool_init,
-)
+from perpcore.book cimport Book, BookOrder, OrderPool
 from perpcore.contract cimport Contract
 from perpcore.int128 cimport i128, i128_add, i128_from
-from perpcore.memory cimport CHECK, arena_alloc, arena_free, arena_prefault, prefetch, rarely
-from perpcore.policies cimport ADL_PRO_RATA, COLLATERAL_IN_KIND
-from perpcore.pricemap cimport PriceMap, pricemap_free, pricemap_init
+from perpcore.memory cimport CHECK, prefetch, rarely
+from perpcore.policies cimport COLLATERAL_IN_KIND
+from perpcore.pricemap cimport PriceMap
 from perpcore.records cimport NONE, Event, VenueTerms
 from perpcore.sort cimport Ranked
-from perpcore.unitset cimport unitset_add, unitset_bytes
+from perpcore.unitset cimport unitset_add
 from perpcore.undo cimport (
-    UndoLog, undo_begin, undo_end, undo_free, undo_init, undo_mark, undo_rollback_to, undo_save,
+    UndoLog, undo_begin, undo_end, undo_mark, undo_rollback_to, undo_save,
 )
 
 cdef enum:
@@ -26,10 +24,9 @@ cdef enum:
     CELL_IDS = 3
     CHUNK_IDS = 6
     IN_CELL = 0xFFFFFFFE         # of Leg.chunk: it stands in the map's cell
-    SIZES_COUNT = 22
+    SIZES_COUNT = 21
     REFERENCES = 3               # mark, index, last price: codes.Scope TRIGGER_*
     NO_CONTRACT = 0xFFFF
-    PREFAULT_BYTES = 8 << 20     # of the orders' records that are committed at creation
     AHEAD_EVENTS = 12            # how early the place of an event is asked for
 
 cdef extern from "perpcore/order.hpp" nogil:
@@ -67,28 +64,6 @@ cdef enum UnitFlag:
     DONE_THIS_COMMAND = 2        # liquidated by this command: at most once (Q8)
     FILED_FOR_CALL = 4           # its key is that of the margin call, which comes first (Q2)
 
-# 64 B: a main account or an isolated block.
-cdef struct Unit:
-    int64_t cash_units           # main: USD cash; block: position_cash
-    int64_t order_cash_units     # block: money of its orders; main: 0
-    int64_t session_pnl_units
-    int64_t kept_units           # profit that stays locked from earlier sessions (S5)
-    uint32_t account
-    uint32_t isolation_id        # 0: main account
-    uint32_t first_leg
-    uint32_t next_block          # next block of the same account
-    uint32_t touched             # epoch of the round that touched it
-    uint32_t dirty               # epoch of the command that must re-file it
-    uint16_t leverage            # block
-    uint8_t state                # codes.BlockState; 0 main
-    uint8_t flags
-    uint32_t next_free
-
-# A block's USDC, where it stays what it is (A4); kept apart, as most venues convert it.
-cdef struct BlockUsdc:
-    int64_t position_units       # counts as collateral of the position
-    int64_t order_units          # of its orders
-
 # 64 B: one position of a unit.
 cdef struct Leg:
     int64_t qty_lots
@@ -105,6 +80,29 @@ cdef struct Leg:
     uint8_t _pad[3]
     uint32_t next_free
     uint32_t account             # of the unit, so that self-trade prevention reads one line
+
+# 128 B: a main account or an isolated block, and beside it the leg that it takes first.
+cdef struct Unit:
+    int64_t cash_units           # main: USD cash; block: position_cash
+    int64_t order_cash_units     # block: money of its orders; main: 0
+    int64_t session_pnl_units
+    int64_t kept_units           # profit that stays locked from earlier sessions (S5)
+    uint32_t account
+    uint32_t isolation_id        # 0: main account
+    uint32_t first_leg
+    uint32_t next_block          # next block of the same account
+    uint32_t touched             # epoch of the round that touched it
+    uint32_t dirty               # epoch of the command that must re-file it
+    uint16_t leverage            # block
+    uint8_t state                # codes.BlockState; 0 main
+    uint8_t flags
+    uint32_t next_free
+    Leg own_leg
+
+# A block's USDC, where it stays what it is (A4); kept apart, as most venues convert it.
+cdef struct BlockUsdc:
+    int64_t position_units       # counts as collateral of the position
+    int64_t order_units          # of its orders
 
 # 64 B: what the live orders of one leg add up to; index 0 buys, 1 sells.
 cdef struct LegOrders:
@@ -187,7 +185,8 @@ cdef struct Header:
     uint32_t contract_count
     uint32_t unit_top
     uint32_t unit_free
-    uint32_t leg_top
+    uint32_t leg_count           # in use
+    uint32_t leg_top             # of those that are no unit's own
     uint32_t leg_free
     uint32_t group_top
     uint32_t group_free
@@ -266,144 +265,10 @@ cdef struct Core:
     uint64_t sizes[SIZES_COUNT]  # bytes of the arenas, for their release
 
 
-# ---- the arenas ---------------------------------------------------------------------------------
-
-cdef inline void* take_arena(Core* e, int place, uint64_t bytes_) noexcept nogil:
-    e.sizes[place] = bytes_
-    return arena_alloc(bytes_)
-
-
-cdef inline void core_free(Core* e) noexcept nogil:
-    """Give everything back; a core that is half made too."""
-    cdef uint32_t i
-    if e.markets != NULL:
-        for i in range(e.h.contract_count):
-            market_free(&e.markets[i])
-    arena_free(e.markets, e.sizes[0])
-    arena_free(e.accounts, e.sizes[1])
-    arena_free(e.units, e.sizes[2])
-    arena_free(e.legs, e.sizes[3])
-    arena_free(e.groups, e.sizes[4])
-    arena_free(e.cold, e.sizes[5])
-    arena_free(e.chunks, e.sizes[6])
-    arena_free(e.timers, e.sizes[7])
-    arena_free(e.client_index, e.sizes[8])
-    arena_free(e.touched, e.sizes[9])
-    arena_free(e.dirty, e.sizes[10])
-    arena_free(e.event_arena, e.sizes[11])
-    arena_free(e.tested, e.sizes[12])
-    arena_free(e.ranked, e.sizes[13])
-    arena_free(e.ended, e.sizes[14])
-    arena_free(e.dormant, e.sizes[15])
-    arena_free(e.block_usdc, e.sizes[16])
-    arena_free(e.order_usdc, e.sizes[17])
-    arena_free(e.rare, e.sizes[18])
-    arena_free(e.extras, e.sizes[19])
-    arena_free(e.needy, e.sizes[20])
-    arena_free(e.settling, e.sizes[21])
-    pool_free(&e.pool)
-    undo_free(&e.undo)
-    memset(e, 0, sizeof(Core))
-
-
-cdef inline int core_init(Core* e, const VenueTerms* terms) noexcept nogil:
-    """Take all memory of a venue, zeroed and committed when first touched; 0, or -1 without room.
-
-    What one command may append or change is bounded by what exists: the event and undo arenas are
-    sized by that bound, so that no command can run out of either.
-    """
-    cdef uint64_t units = <uint64_t>terms.unit_capacity + 1
-    cdef uint64_t legs = <uint64_t>terms.leg_capacity + 1
-    cdef uint64_t orders = <uint64_t>terms.order_capacity + 1
-    cdef uint64_t clients = 2 * orders + 64
-    # Deleveraging pro rata may close all units of a side at each step of a liquidation.
-    cdef uint64_t steps = 16 if terms.adl_rank == ADL_PRO_RATA else 1
-    memset(e, 0, sizeof(Core))
-    e.terms = terms[0]
-    e.client_count = clients
-    e.h.unit_free = e.h.leg_free = e.h.group_free = e.h.chunk_free = NONE
-    e.h.session = 1
-    e.h.next_isolation_id = 1
-    e.event_capacity = 65536 + steps * 40 * units + 32 * orders
-    e.markets = <Market*>take_arena(e, 0, MAX_CONTRACTS * sizeof(Market))
-    e.accounts = <Account*>take_arena(
-        e, 1, (<uint64_t>terms.account_capacity + 1) * sizeof(Account))
-    e.units = <Unit*>take_arena(e, 2, units * sizeof(Unit))
-    e.legs = <Leg*>take_arena(e, 3, legs * sizeof(Leg))
-    e.groups = <LegOrders*>take_arena(e, 4, legs * sizeof(LegOrders))
-    e.cold = <OrderCold*>take_arena(e, 5, orders * sizeof(OrderCold))
-    # A chunk a leg is enough: every chunk that is in use holds one at least.
-    e.chunks = <Chunk*>take_arena(e, 6, legs * sizeof(Chunk))
-    e.timers = <Timer*>take_arena(
-        e, 7, (orders + terms.account_capacity) * sizeof(Timer))
-    e.client_index = <uint32_t*>take_arena(e, 8, clients * sizeof(uint32_t))
-    e.touched = <uint32_t*>take_arena(e, 9, units * sizeof(uint32_t))
-    e.dirty = <uint32_t*>take_arena(e, 10, units * sizeof(uint32_t))
-    e.event_arena = <Event*>take_arena(e, 11, e.event_capacity * sizeof(Event))
-    write_events_to(e, e.event_arena, e.event_capacity)
-    e.tested = <uint32_t*>take_arena(e, 12, units * sizeof(uint32_t))
-    # Twice, as a long row is sorted into the room behind it.
-    e.ranked = <Ranked*>take_arena(e, 13, 2 * units * sizeof(Ranked))
-    e.ended = <Ranked*>take_arena(e, 14, orders * sizeof(Ranked))
-    e.dormant = <Dormant*>take_arena(e, 15, orders * sizeof(Dormant))
-    e.rare = <OrderRare*>take_arena(e, 18, orders * sizeof(OrderRare))
-    e.extras = <LegExtra*>take_arena(e, 19, legs * sizeof(LegExtra))
-    e.needy = <uint64_t*>take_arena(e, 20, unitset_bytes(units))
-    e.settling = <uint64_t*>take_arena(e, 21, unitset_bytes(units))
-    if terms.block_collateral == COLLATERAL_IN_KIND:
-        e.block_usdc = <BlockUsdc*>take_arena(e, 16, units * sizeof(BlockUsdc))
-        e.order_usdc = <int64_t*>take_arena(e, 17, orders * sizeof(int64_t))
-    cdef bint short = (
-        e.markets == NULL or e.accounts == NULL or e.units == NULL or e.legs == NULL
-        or e.groups == NULL or e.cold == NULL or e.chunks == NULL or e.timers == NULL
-        or e.client_index == NULL or e.touched == NULL or e.dirty == NULL
-        or e.event_arena == NULL or e.tested == NULL or e.ranked == NULL or e.ended == NULL
-        or e.dormant == NULL or e.rare == NULL or e.extras == NULL or e.needy == NULL
-        or e.settling == NULL or (is_in_kind(e) and (e.block_usdc == NULL or e.order_usdc == NULL)))
-    if (short or pool_init(&e.pool, terms.order_capacity) != 0
-            or undo_init(
-                &e.undo, (<uint64_t>1 << 24) + steps * 8192 * units + 4096 * orders) != 0):
-        core_free(e)
-        return -1
-    # Orders that have never been are taken last of all, when the venue has run for long.
-    arena_prefault(e.pool.orders, min(e.pool.arena_bytes, <uint64_t>PREFAULT_BYTES))
-    arena_prefault(e.cold, min(e.sizes[5], <uint64_t>PREFAULT_BYTES))
-    return 0
-
-
-cdef inline void market_free(Market* m) noexcept nogil:
-    cdef int i
-    book_free(&m.book)
-    for i in range(REFERENCES):
-        book_free(&m.triggers[i])
-    pricemap_free(&m.longs)
-    pricemap_free(&m.shorts)
-
-
-cdef inline int market_init(Core* e, Market* m) noexcept nogil:
-    """Book and threshold maps of a contract whose terms are set; 0, or -1 without room."""
-    # A page holds 64 ticks and each filed leg needs one at most.
-    cdef int64_t pages = min((m.terms.max_mark_ticks >> 6) + 1, <int64_t>e.terms.leg_capacity + 1)
-    cdef int i
-    memset(&m.live, 0, sizeof(Live))
-    for i in range(REFERENCES):
-        if book_init(&m.triggers[i], m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0:
-            market_free(m)
-            return -1
-    if (book_init(&m.book, m.terms.terms.max_price_ticks, e.terms.page_capacity) != 0
-            or pricemap_init(
-                &m.longs, m.terms.max_mark_ticks, <uint32_t>pages, sizeof(Bucket)) != 0
-            or pricemap_init(
-                &m.shorts, m.terms.max_mark_ticks, <uint32_t>pages, sizeof(Bucket)) != 0):
-        market_free(m)
-        return -1
-    return 0
-
-
 # ---- writing ------------------------------------------------------------------------------------
 
 cdef inline Unit* edit_unit(Core* e, uint32_t u) noexcept nogil:
-    undo_save(&e.undo, &e.units[u], sizeof(Unit))
+    undo_save(&e.undo, &e.units[u], sizeof(Unit) - sizeof(Leg))
     return &e.units[u]
 
 
@@ -534,6 +399,18 @@ cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
 cdef inline void watch(Core* e, uint32_t contract) noexcept nogil:
     """A price of the contract moved: its dormant orders are looked at when the command ends."""
     e.h.watched |= <uint64_t>1 << contract
+
+
+cdef inline void prefetch_unit(Core* e, uint32_t u) noexcept nogil:
+    """Start loading a unit and its own leg."""
+    prefetch(&e.units[u])
+    prefetch(&e.units[u].own_leg)
+
+
+cdef inline void prefetch_leg(Core* e, uint32_t i) noexcept nogil:
+    """Start loading a leg and, where it is a unit's own, the unit beside it."""
+    prefetch(&e.legs[i])
+    prefetch(&e.legs[i ^ 1])
 
 
 cdef inline void prefetch_order(Core* e, uint32_t slot) noexcept nogil:
@@ -668,12 +545,13 @@ cdef inline uint32_t unit_take(Core* e) noexcept nogil:
     cdef Unit* unit = edit_unit(e, u)
     # The epochs stay: a stamp of this command would otherwise be lost with the slot's old life.
     cdef uint32_t touched = unit.touched, dirty = unit.dirty
-    memset(unit, 0, sizeof(Unit))
+    memset(unit, 0, sizeof(Unit) - sizeof(Leg))
     unit.touched = touched
     unit.dirty = dirty
     unit.first_leg = NONE
     unit.next_block = NONE
     unit.next_free = NONE
+    edit_leg(e, own_leg(u)).unit = NONE
     return u
 
 
@@ -687,13 +565,32 @@ cdef inline void unit_release(Core* e, uint32_t u) noexcept nogil:
     e.h.unit_free = u
 
 
-cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
+cdef inline uint32_t own_leg(uint32_t u) noexcept nogil:
+    """The leg that lies beside a unit."""
+    return 2 * u + 1
+
+
+cdef inline uint32_t first_spare_leg(const Core* e) noexcept nogil:
+    """The first of the legs that are no unit's own."""
+    return 2 * (e.terms.unit_capacity + 1)
+
+
+cdef inline uint32_t spare_leg(Core* e) noexcept nogil:
+    """One of the legs that are no unit's own."""
     cdef uint32_t i = e.h.leg_free
     if i != NONE:
         e.h.leg_free = e.legs[i].next_free
-    else:
-        i = e.h.leg_top
-        e.h.leg_top += 1
+        return i
+    e.h.leg_top += 1
+    return e.h.leg_top - 1
+
+
+cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept nogil:
+    """A new leg of a unit: its own, or a spare one where it has that already."""
+    cdef uint32_t i = own_leg(u)
+    if e.legs[i].unit != NONE:
+        i = spare_leg(e)
+    e.h.leg_count += 1
     cdef Leg* leg = edit_leg(e, i)
     memset(leg, 0, sizeof(Leg))
     leg.unit = u
@@ -718,16 +615,18 @@ cdef inline uint32_t leg_take(Core* e, uint32_t u, uint32_t contract) noexcept n
 
 cdef inline void leg_release(Core* e, uint32_t i) noexcept nogil:
     cdef Leg* leg = edit_leg(e, i)
+    e.h.leg_count -= 1
+    if i != own_leg(leg.unit):
+        leg.next_free = e.h.leg_free
+        e.h.leg_free = i
     leg.unit = NONE
-    leg.next_free = e.h.leg_free
-    e.h.leg_free = i
 
 
 cdef inline bint has_room(Core* e, uint32_t units, uint32_t legs, uint32_t orders) noexcept nogil:
     """Whether so many more records exist; asked before anything changes (50001)."""
     if units and e.h.unit_free == NONE and e.h.unit_top + units > e.terms.unit_capacity:
         return False
-    if legs and e.h.leg_free == NONE and e.h.leg_top + legs > e.terms.leg_capacity:
+    if legs and e.h.leg_count + legs > e.terms.leg_capacity:
         return False
     return e.pool.state.live_count + orders <= e.terms.order_capacity
 

@@ -7,8 +7,8 @@ from perpcore.records cimport NONE
 from perpcore.sort cimport Ranked
 from perpcore.standing cimport meets_maintenance
 from perpcore.state cimport (
-    CELL_IDS, Bucket, Chunk, Core, Market, edit_leg, has_reserved_orders, is_block, smudge,
-    unit_rank, unit_usdc,
+    CELL_IDS, Bucket, Chunk, Core, Market, edit_leg, has_reserved_orders, is_block,
+    prefetch_leg, smudge, unit_rank, unit_usdc,
 )
 from perpcore.thresholds cimport (
     AHEAD_FEW, FILING_GROUP, Plans, ahead_of_leg, begin_plans, bucket_of, carry_out, distance_key,
@@ -26,7 +26,7 @@ cdef enum:
 
 cdef inline uint32_t write_down(Core* e, uint32_t i, uint32_t count) noexcept nogil:
     """A leg that the mark reached as the next one of `tested`; returns how many there are."""
-    prefetch(&e.legs[i])
+    prefetch_leg(e, i)
     e.tested[count] = i
     return count + 1
 
@@ -116,7 +116,7 @@ cdef inline void ahead_of_look(Core* e, int64_t n, int64_t count, uint32_t* at) 
         u = e.legs[e.tested[k]].unit
         if not is_block(&e.units[u]):
             prefetch(&e.accounts[e.units[u].account])
-        ahead_of_leg(e, u)
+        ahead_of_leg(e, u, 1)
         at[k % LOOK_UNIT] = e.units[u].first_leg
     while k >= n + LOOK_LINK:
         k -= LOOK_LINK

@@ -36,7 +36,7 @@ from perpcore.standing cimport (
 from perpcore.state cimport (
     CELL_IDS, CHUNK_IDS, DONE_THIS_COMMAND, FILED_FOR_CALL, IN_CELL, Bucket, Chunk, Core, Leg,
     Market, Unit, edit_leg, edit_unit, has_reserved_orders, is_block, money_matters, orders_matter,
-    smudge, touch, unit_usdc,
+    prefetch_unit, smudge, touch, unit_usdc,
 )
 from perpcore.undo cimport undo_save
 
@@ -534,19 +534,13 @@ cdef inline void plan_dirty(Core* e, uint32_t u, Plans* plans) noexcept nogil:
     plan_unit(e, u, plans)
 
 
-cdef inline void ahead_of_leg(Core* e, uint32_t u) noexcept nogil:
-    """Start loading the first leg of a unit."""
-    if e.units[u].first_leg != NONE:
-        prefetch(&e.legs[e.units[u].first_leg])
-
-
-cdef inline void ahead_of_next(Core* e, uint32_t u, int links) noexcept nogil:
-    """Start loading the leg that so many links behind the first lead to; a block has one leg."""
+cdef inline void ahead_of_leg(Core* e, uint32_t u, int links) noexcept nogil:
+    """Start loading the leg to which so many links lead; a block has its own alone."""
     cdef uint32_t i
     if is_block(&e.units[u]):
         return
     i = e.units[u].first_leg
-    while i != NONE and links > 0:
+    while i != NONE and links > 1:
         i = e.legs[i].next_leg
         links -= 1
     if i != NONE:
@@ -556,10 +550,10 @@ cdef inline void ahead_of_next(Core* e, uint32_t u, int links) noexcept nogil:
 cdef inline void ahead_of_plan(Core* e, uint32_t n) noexcept nogil:
     """Start loading units and positions that are planned soon."""
     if n + AHEAD_UNIT < e.dirty_count:
-        prefetch(&e.units[e.dirty[n + AHEAD_UNIT]])
-        ahead_of_leg(e, e.dirty[n + AHEAD_LEG])
-        ahead_of_next(e, e.dirty[n + AHEAD_NEXT], 1)
-        ahead_of_next(e, e.dirty[n + AHEAD_THIRD], 2)
+        prefetch_unit(e, e.dirty[n + AHEAD_UNIT])
+        ahead_of_leg(e, e.dirty[n + AHEAD_LEG], 1)
+        ahead_of_leg(e, e.dirty[n + AHEAD_NEXT], 2)
+        ahead_of_leg(e, e.dirty[n + AHEAD_THIRD], 3)
 
 
 cdef inline void ahead_of_more(Core* e, const Filing* f) noexcept nogil:

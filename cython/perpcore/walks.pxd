@@ -3,7 +3,7 @@ from libc.stdint cimport uint32_t
 
 from perpcore.memory cimport prefetch
 from perpcore.records cimport NONE
-from perpcore.state cimport Core, is_block
+from perpcore.state cimport Core, is_block, prefetch_unit
 from perpcore.unitset cimport unitset_has
 
 cdef enum:
@@ -26,15 +26,12 @@ cdef inline void ahead_of_account(Core* e, uint32_t account) noexcept nogil:
     prefetch(&e.accounts[account + AHEAD_ACCOUNTS])
     u = e.accounts[account + AHEAD_UNITS].unit
     if settles(e, u):
-        prefetch(&e.units[u])
+        prefetch_unit(e, u)
     u = e.accounts[account + AHEAD_UNITS].first_block
     if u != NONE:
-        prefetch(&e.units[u])
+        prefetch_unit(e, u)
     u = e.accounts[account + AHEAD_LEGS].unit
     if settles(e, u) and e.units[u].first_leg != NONE:
-        prefetch(&e.legs[e.units[u].first_leg])
-    u = e.accounts[account + AHEAD_LEGS].first_block
-    if u != NONE:
         prefetch(&e.legs[e.units[u].first_leg])
 
 

@@ -3,10 +3,9 @@
 from libc.stdint cimport uint32_t
 from libc.string cimport memset
 
+from perpcore.arenas cimport core_free, core_init
 from perpcore.records cimport VenueTerms
-from perpcore.state cimport (
-    Core, core_free, core_init, forget_dirty, forget_touched, touch, unit_take,
-)
+from perpcore.state cimport Core, forget_dirty, forget_touched, touch, unit_take
 
 
 def rounds_that_pass_a_unit_over(uint32_t stamp):

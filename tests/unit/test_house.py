@@ -20,7 +20,7 @@ FLOORS = {
     "policies": 0.5, "units": 0.5,
     "unitset": 1, "margin": 0.9, "contract": 1,
     "pricemap": 2, "book": 2.5, "funding": 2,
-    "state": 3, "walks": 3.2, "eligibility": 4,
+    "state": 3, "arenas": 3.1, "walks": 3.2, "eligibility": 4,
     "standing": 3.5, "posting": 4, "thresholds": 4.2, "sweep": 4.3, "transfers": 4.4,
     "reserves": 4.6,
     "clearing": 5,

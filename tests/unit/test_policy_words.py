@@ -85,6 +85,15 @@ def test_the_core_refuses_a_number_that_means_nothing(name: str) -> None:
         Engine(terms, 1)
 
 
+@pytest.mark.parametrize(("units", "legs"), [(1 << 30, 1), ((1 << 30) - 3, 4), (1, (1 << 31) - 5)])
+def test_more_positions_than_the_index_can_number_are_refused(units: int, legs: int) -> None:
+    """Every unit has a leg of its own, beside those that the venue asks for."""
+    terms = venue_terms()
+    terms["unit_capacity"], terms["leg_capacity"] = units, legs
+    with pytest.raises(ValueError, match="twice the units"):
+        Engine(terms, 1)
+
+
 def test_the_queue_puts_the_most_leveraged_winner_first() -> None:
     venue, admin = made(pc.Policies())
     ann, bob, cid = opened(venue)

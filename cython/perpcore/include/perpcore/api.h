@@ -126,7 +126,7 @@ typedef struct perpcore_venue_terms {
     uint16_t excluded_residence[16];
     uint32_t account_capacity;
     uint32_t unit_capacity; /* main accounts and blocks alive at once */
-    uint32_t leg_capacity;
+    uint32_t leg_capacity;  /* positions; with twice unit_capacity below 2^31 - 3 */
     uint32_t order_capacity;
     uint32_t page_capacity; /* price pages a contract and side */
     uint32_t timers_per_command;
