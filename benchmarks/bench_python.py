@@ -23,10 +23,12 @@ import perpcore as pc
 CALLS = measure.scaled(4_000, 40)
 TRADERS = measure.scaled(400, 20)
 ACCOUNTS = measure.scaled(1_000, 60)
-#: Rounds of threads: on the wall clock one alone says little.
-TURNS = 3 * measure.ROUNDS
+#: Laps of a round of threads: one says little where others use the machine too.
+LAPS = 8
 #: What a venue needs: no package of the command line or of reports may be among it.
 EVERYTHING = "import perpcore; perpcore.Venue; perpcore.Admin; perpcore.commands; perpcore.margin"
+#: Of two threads; of a machine that has one, that one twice.
+PROCESSORS = (2 * sorted(getattr(os, "sched_getaffinity", lambda _: [0])(0)))[-2:]
 IMPORTS = {"the package": "import perpcore", "all that a venue needs": EVERYTHING}
 FOREIGN = ("pydantic", "click", "rich", "plotly", "pyarrow", "jinja2")
 
@@ -144,37 +146,44 @@ def test_import_over_importing_numpy(benchmark, yardstick, tmp_path, what):
     measure.once(benchmark, run)
 
 
-def at_once(*runs):
-    """Seconds on the wall clock until all of them, a thread each, are done."""
-    gate = threading.Barrier(len(runs) + 1)
+def own_seconds(*runs):
+    """Wall clock seconds of (processor, run)s that start at once, a thread each, added up.
 
-    def wait_and_run(run):
+    Each thread stays on its processor: those that wake together start on one and are parted later.
+    """
+    gate = threading.Barrier(len(runs))
+    seconds = []
+
+    def wait_and_run(processor, run):
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {processor})  # of this thread alone
         gate.wait()
+        start = time.perf_counter()
         run()
+        seconds.append(time.perf_counter() - start)
 
-    threads = [threading.Thread(target=wait_and_run, args=(run,)) for run in runs]
+    threads = [threading.Thread(target=wait_and_run, args=pair) for pair in runs]
     for thread in threads:
         thread.start()
-    gate.wait()
-    start = time.perf_counter()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - start
+    return sum(seconds)
 
 
 def test_two_venues_in_two_threads(benchmark, library):
     """How much two at once do of what two alone would, beside two limit loops: no lock is shared.
 
     A venue's lap is a stretch of the standard mix; a limit loop's is eight of them, which take as
-    long. On the wall clock, as a thread that waits for another shows nowhere else.
+    long. On the wall clock, as a thread that waits for another shows nowhere else; a round is the
+    sum of laps of both in turns. Needs two processors.
     """
+    stretches = 2 * measure.ROUNDS * LAPS
     flow = workloads.standard(
-        2 * TURNS * measure.scaled(30_000, 200), resting=measure.scaled(workloads.RESTING, 200)
+        stretches * measure.scaled(30_000, 200), resting=measure.scaled(workloads.RESTING, 200)
     )
-    laps_of_loop = flow.timed[: 8 * len(flow.timed) // (2 * TURNS)]
+    laps_of_loop = flow.timed[: 8 * len(flow.timed) // stretches]
     venues = [
-        venue_loads.Traffic(flow, ACCOUNTS, 2 * TURNS, half_isolated=True)
-        for _ in range(2)
+        venue_loads.Traffic(flow, ACCOUNTS, stretches, half_isolated=True) for _ in range(2)
     ]
     trades = [np.ones(4 * 2 * len(laps_of_loop), np.uint64).view(pc.book.BOOK_TRADE)
               for _ in range(2)]  # fmt: skip
@@ -187,18 +196,24 @@ def test_two_venues_in_two_threads(benchmark, library):
             made.append(lambda book=book, out=out: book.apply(laps_of_loop, out))
         return made
 
-    def share(laps, both):
-        """Time of two laps one after the other by the time of two at once, halved: 1 is all."""
-        alone = sum(at_once(lap) for lap in laps)
-        return alone / (2 * at_once(*both))
+    def one_by_one(*runs):
+        return sum(own_seconds(run) for run in runs)
+
+    def lap(made, number):
+        """Seconds of two runs one after the other, and of two at once; by turns these first."""
+        ways = (one_by_one, own_seconds) if number % 2 else (own_seconds, one_by_one)
+        found = {way: way(*zip(PROCESSORS, made(), strict=True)) for way in ways}
+        return np.array([found[one_by_one], found[own_seconds]])
 
     def run():
         found = []
-        for number in range(TURNS):
-            pair = [venue.prepare() for venue in venues], [venue.prepare() for venue in venues]
-            ours = share(*pair)
-            theirs = share(loops(), loops())
-            found.append((ours / theirs, ours, theirs, number))
+        for _ in range(measure.ROUNDS):
+            ours, theirs = np.zeros(2), np.zeros(2)
+            for number in range(LAPS):
+                ours += lap(lambda: [venue.prepare() for venue in venues], number)
+                theirs += lap(loops, number)
+            shares = ours[0] / ours[1], theirs[0] / theirs[1]
+            found.append((shares[0] / shares[1], *shares))
         return {
             "venues at once to limit loops at once": {
                 "value": float(np.median([ratio for ratio, *_ in found])), "unit": "x",
