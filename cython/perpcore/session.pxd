@@ -12,8 +12,8 @@ from perpcore.codes cimport (
 )
 from perpcore.fund cimport count_cover, hand_to_fund
 from perpcore.int128 cimport (
-    add64, ceil_div, i128, i128_add, i128_cmp, i128_floor_div64, i128_from, i128_low64, i128_mul,
-    i128_neg, i128_to64, mul64, not_below_zero, smaller, sub64,
+    add64, ceil_div, i128, i128_add, i128_cmp, i128_from, i128_low64, i128_neg, i128_to64, mul64,
+    not_below_zero, smaller, sub64, u64_mul_div,
 )
 from perpcore.liquidation cimport ahead_of_test, run_rounds
 from perpcore.margin cimport funding_change
@@ -43,6 +43,11 @@ cdef extern from *:
     """
     # In the place of a profit.
     const uint64_t HAS_DEBT "PERPCORE_HAS_DEBT"
+
+# A winner's part of a loss, rounded down, and the remainder of the division.
+cdef struct Share:
+    int64_t units
+    uint64_t rest
 
 cdef enum:
     AHEAD_ROW = 32               # by how many units a walk in memory's order loads them early
@@ -191,15 +196,19 @@ cdef inline uint32_t list_winners(Core* e, uint32_t count, int64_t* profits) noe
     return winners
 
 
-cdef inline int64_t floor_share(int64_t loss, int64_t profit, uint64_t profits) noexcept nogil:
-    return i128_floor_div64(i128_mul(loss, profit), profits)
+cdef inline Share floor_share(int64_t loss, int64_t profit, uint64_t profits) noexcept nogil:
+    """A winner's part of a loss below all profits together: down, and what is left over."""
+    cdef uint64_t units
+    cdef Share share
+    cdef bint fits = u64_mul_div(<uint64_t>loss, <uint64_t>profit, profits, &units, &share.rest)
+    CHECK(fits)
+    share.units = <int64_t>units
+    return share
 
 
-cdef inline Ranked by_remainder(uint64_t rank, int64_t loss, int64_t profit, int64_t share,
-                                uint64_t profits) noexcept nogil:
+cdef inline Ranked by_remainder(uint64_t rank, uint64_t rest) noexcept nogil:
     """A winner's place when the largest remainder comes first, and of equal ones the smaller id."""
-    # The remainder is below `profits`, so that the low words alone give it.
-    return Ranked(~(i128_low64(i128_mul(loss, profit)) - <uint64_t>share * profits), rank, 0)
+    return Ranked(~rest, rank, 0)
 
 
 cdef inline Ranked last_remainder(Core* e, uint32_t winners, int64_t loss,
@@ -209,12 +218,12 @@ cdef inline Ranked last_remainder(Core* e, uint32_t winners, int64_t loss,
     The floors of the shares leave fewer units over than there are winners.
     """
     cdef uint32_t n
-    cdef int64_t profit, share, left = loss
+    cdef int64_t left = loss
+    cdef Share share
     for n in range(winners):
-        profit = <int64_t>e.ranked[n].key
-        share = floor_share(loss, profit, profits)
-        left -= share
-        e.ranked[n] = by_remainder(e.ranked[n].tie, loss, profit, share, profits)
+        share = floor_share(loss, <int64_t>e.ranked[n].key, profits)
+        left -= share.units
+        e.ranked[n] = by_remainder(e.ranked[n].tie, share.rest)
     CHECK(0 <= left <= winners)
     if left == 0:
         return Ranked(0, 0, 0)
@@ -276,6 +285,7 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
     cdef int64_t profits = 0, profit, share, paid = 0
     cdef uint32_t winners = list_winners(e, count, &profits), n
     cdef Ranked place
+    cdef Share part
     cdef bint all_of_it = loss >= profits
     cdef bint flat = (e.terms.socialized_loss == LOSS_ONE_PERCENT
                       and sum_of_percents(e, winners) >= loss)
@@ -296,10 +306,9 @@ cdef inline void share_loss(Core* e, int64_t loss, uint32_t count) noexcept nogi
         if flat:
             share = ceil_div(profit, 100)
         elif not all_of_it:
-            share = floor_share(loss, profit, <uint64_t>profits)
-            place = by_remainder(unit_rank(&e.units[e.tested[n]]), loss, profit, share,
-                                 <uint64_t>profits)
-            share += not ranked_before(&last, &place)
+            part = floor_share(loss, profit, <uint64_t>profits)
+            place = by_remainder(unit_rank(&e.units[e.tested[n]]), part.rest)
+            share = part.units + (not ranked_before(&last, &place))
         if share:
             pay_winner(e, e.tested[n], share, &plans)
         paid = add64(paid, share)

@@ -53,8 +53,11 @@ cdef inline int64_t cover_usd(Core* e, uint32_t u, int64_t missing_units) noexce
 
     What too little of it gives is rounded down; what would give nothing stays.
     """
-    cdef int64_t got = convertible(e, unit_usdc(e, u))
-    if missing_units <= 0 or got == 0:
+    cdef int64_t got
+    if missing_units <= 0:
+        return 0
+    got = convertible(e, unit_usdc(e, u))
+    if got == 0:
         return 0
     got = missing_units if got > missing_units else got
     convert(e, u, usdc_for(e, u, missing_units), got)
