@@ -24,6 +24,12 @@ cdef enum:
     LOOK_LINK = 3                # from one leg to the next: all of ten
 
 
+# How far the legs of coming units have been followed.
+cdef struct Followed:
+    uint32_t at[32]              # LOOK_UNIT: the leg last asked for, or NONE
+    int64_t last                 # the last main account among them, -1: none yet
+
+
 cdef inline uint32_t write_down(Core* e, uint32_t i, uint32_t count) noexcept nogil:
     """A leg that the mark reached as the next one of `tested`; returns how many there are."""
     prefetch_leg(e, i)
@@ -103,10 +109,10 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
     return empty_chains(e, heads, count)
 
 
-cdef inline void ahead_of_look(Core* e, int64_t n, int64_t count, uint32_t* at) noexcept nogil:
+cdef inline void ahead_of_look(Core* e, int64_t n, int64_t count, Followed* f) noexcept nogil:
     """Start loading units of legs in `tested`, a main account's USDC, and all its legs.
 
-    Each leg leads to the next one: `at` keeps how far each coming unit has been followed.
+    Each leg leads to the next one; a block has its own alone.
     """
     cdef uint32_t u, i
     cdef int64_t k = n + LOOK_LEG
@@ -114,16 +120,20 @@ cdef inline void ahead_of_look(Core* e, int64_t n, int64_t count, uint32_t* at) 
         prefetch(&e.units[e.legs[e.tested[n + LOOK_UNIT]].unit])
     if 0 <= k < count:
         u = e.legs[e.tested[k]].unit
+        f.at[k % LOOK_UNIT] = NONE
         if not is_block(&e.units[u]):
             prefetch(&e.accounts[e.units[u].account])
-        ahead_of_leg(e, u, 1)
-        at[k % LOOK_UNIT] = e.units[u].first_leg
+            ahead_of_leg(e, u, 1)
+            f.at[k % LOOK_UNIT] = e.units[u].first_leg
+            f.last = k
+    if f.last < n:
+        return
     while k >= n + LOOK_LINK:
         k -= LOOK_LINK
-        i = at[k % LOOK_UNIT] if 0 <= k < count else <uint32_t>NONE
+        i = f.at[k % LOOK_UNIT] if 0 <= k < count else <uint32_t>NONE
         if i != NONE:
             i = e.legs[i].next_leg
-            at[k % LOOK_UNIT] = i
+            f.at[k % LOOK_UNIT] = i
             if i != NONE:
                 prefetch(&e.legs[i])
 
@@ -157,16 +167,17 @@ cdef inline uint32_t look_at_reached(Core* e, uint32_t count) noexcept nogil:
     (Q8): nothing can change them before the round, which needs no second test. Returns how many.
     """
     cdef uint32_t failing = 0, n, i, u
-    cdef uint32_t at[32]         # LOOK_UNIT
+    cdef Followed followed
     cdef int64_t early
     cdef Plans plans
     begin_plans(&plans, count > AHEAD_FEW)
+    followed.last = -1
     if plans.are_many:
         for early in range(-LOOK_UNIT, 0):
-            ahead_of_look(e, early, count, at)
+            ahead_of_look(e, early, count, &followed)
     for n in range(count):
         if plans.are_many:
-            ahead_of_look(e, n, count, at)
+            ahead_of_look(e, n, count, &followed)
         i = e.tested[n]
         edit_leg(e, i).chunk = NONE
         u = e.legs[i].unit
