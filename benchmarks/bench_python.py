@@ -25,10 +25,10 @@ TRADERS = measure.scaled(400, 20)
 ACCOUNTS = measure.scaled(1_000, 60)
 #: Laps of a round of threads: one says little where others use the machine too.
 LAPS = 8
-#: What a venue needs: no package of the command line or of reports may be among it.
-EVERYTHING = "import perpcore; perpcore.Venue; perpcore.Admin; perpcore.commands; perpcore.margin"
 #: Of two threads; of a machine that has one, that one twice.
 PROCESSORS = (2 * sorted(getattr(os, "sched_getaffinity", lambda _: [0])(0)))[-2:]
+#: What a venue needs: no package of the command line or of reports may be among it.
+EVERYTHING = "import perpcore; perpcore.Venue; perpcore.Admin; perpcore.commands; perpcore.margin"
 IMPORTS = {"the package": "import perpcore", "all that a venue needs": EVERYTHING}
 FOREIGN = ("pydantic", "click", "rich", "plotly", "pyarrow", "jinja2")
 
@@ -175,7 +175,7 @@ def test_two_venues_in_two_threads(benchmark, library):
 
     A venue's lap is a stretch of the standard mix; a limit loop's is eight of them, which take as
     long. On the wall clock, as a thread that waits for another shows nowhere else; a round is the
-    sum of laps of both in turns. Needs two processors.
+    sum of laps of both in turns. With one processor alone it says nothing.
     """
     stretches = 2 * measure.ROUNDS * LAPS
     flow = workloads.standard(
