@@ -525,6 +525,17 @@ include "batch.pxi"
 
 # ---- the Python surface -------------------------------------------------------------------------
 
+cdef bint take_memory(Matcher* m, int64_t max_price_ticks, uint32_t capacity) noexcept:
+    """All of a zeroed matcher's memory; whether there was enough. What there was is freed later."""
+    m.trades_bytes = <uint64_t>capacity * sizeof(BookTrade)
+    m.trades = <BookTrade*>arena_alloc(m.trades_bytes)
+    # A page a resting order is enough: no order is ever refused for lack of levels.
+    return (m.trades != NULL
+            and undo_init(&m.undo, <uint64_t>capacity * UNDO_BYTES_AN_ORDER + UNDO_BYTES_EXTRA) == 0
+            and pool_init(&m.pool, capacity) == 0
+            and book_init(&m.book, max_price_ticks, capacity) == 0)
+
+
 cdef class OrderBook:
     """A limit order book with price-time priority.
 
@@ -534,33 +545,29 @@ cdef class OrderBook:
     Raises ValueError for a value out of range, MemoryError when memory is short.
     """
 
-    cdef Matcher m
+    cdef Matcher* m
     cdef uint64_t last_count     # trades of the last single call
     cdef bint busy
 
     def __cinit__(self, int64_t max_price_ticks, int64_t capacity):
-        cdef uint64_t undo_bytes
         if not 1 <= max_price_ticks < 1 << 31:
             raise ValueError(f"max_price_ticks must be 1..{(1 << 31) - 1}, not {max_price_ticks}")
         if not 1 <= capacity < 1 << 31:
             raise ValueError(f"capacity must be 1..{(1 << 31) - 1}, not {capacity}")
-        undo_bytes = <uint64_t>capacity * UNDO_BYTES_AN_ORDER + UNDO_BYTES_EXTRA
-        self.m.trades_bytes = <uint64_t>capacity * sizeof(BookTrade)
-        self.m.trades = <BookTrade*>arena_alloc(self.m.trades_bytes)
-        # A page a resting order is enough: no order is ever refused for lack of levels.
-        if (self.m.trades == NULL
-                or undo_init(&self.m.undo, undo_bytes) != 0
-                or pool_init(&self.m.pool, <uint32_t>capacity) != 0
-                or book_init(&self.m.book, max_price_ticks, <uint32_t>capacity) != 0):
+        # In pages of its own: two books in two threads must not write to one line.
+        self.m = <Matcher*>arena_alloc(sizeof(Matcher))
+        if self.m == NULL or not take_memory(self.m, max_price_ticks, <uint32_t>capacity):
             raise MemoryError("no memory for the order book")
         pool_prefault(&self.m.pool)
         book_prefault(&self.m.book, PREFAULT_BYTES)
 
     def __dealloc__(self):
-        book_free(&self.m.book)
-        pool_free(&self.m.pool)
-        undo_free(&self.m.undo)
-        arena_free(self.m.trades, self.m.trades_bytes)
+        if self.m != NULL:
+            book_free(&self.m.book)
+            pool_free(&self.m.pool)
+            undo_free(&self.m.undo)
+            arena_free(self.m.trades, self.m.trades_bytes)
+            arena_free(self.m, sizeof(Matcher))
 
     cdef int enter(self) except -1:
         if self.busy:
@@ -572,7 +579,7 @@ cdef class OrderBook:
         if self.busy:
             self.enter()
         cdef int32_t code
-        self.last_count = apply_single(&self.m, command, &code, <UndoLog*>&NO_UNDO)
+        self.last_count = apply_single(self.m, command, &code, <UndoLog*>&NO_UNDO)
         return code
 
     # ---- batches ----
@@ -618,7 +625,7 @@ cdef class OrderBook:
                 first_trade = &trade_view[0]
             self.busy = True
             with nogil:
-                done = apply_all(&self.m, first, count, &status_view[0], first_trade, room, &made)
+                done = apply_all(self.m, first, count, &status_view[0], first_trade, room, &made)
             self.busy = False
         return Applied(done, statuses[:done], trades[:made])
 
