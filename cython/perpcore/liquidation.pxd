@@ -38,7 +38,8 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, has_reserved_orders, is_block, prefetch_unit, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, is_touched, prefetch_unit, smudge, unit_event,
+    unit_rank,
 )
 from perpcore.sweep cimport sweep
 from perpcore.thresholds cimport AFTER_SOLO, distance_key, only_leg, solo_threshold
@@ -121,7 +122,9 @@ cdef inline void back_up_block(Core* e, uint32_t u) noexcept nogil:
     """What the book did not take; at the mark where a surplus is the owner's (Q4, Q6)."""
     cdef uint32_t i = e.units[u].first_leg
     cdef int64_t lots = e.legs[i].qty_lots, closed = 0
-    if lots and goes_to_adl(e, e.legs[i].contract, lots):
+    if lots == 0:
+        return
+    if goes_to_adl(e, e.legs[i].contract, lots):
         closed = deleverage(e, i, magnitude(lots))
         lots = e.legs[i].qty_lots
     if lots and e.terms.surplus_to == SURPLUS_TO_TRADER and equity(e, u, NULL) >= 0:
@@ -151,9 +154,9 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     cdef int64_t lots = e.legs[i].qty_lots, gain
     cdef bint healthy
     # An earlier liquidation of the round may have healed it, or taken USD that its own USDC has to
-    # cover before the test (A4); its orders have no part in that.
+    # cover before the test (A4); its orders have no part in that. Either has touched it.
     cover_negative(e, u)
-    healthy = meets_maintenance(e, u, NULL)
+    healthy = is_touched(e, u) and meets_maintenance(e, u, NULL)
     unit_event(e, BLOCK_LIQUIDATING, u, contract)
     if not healthy:
         edit_unit(e, u).state = LIQUIDATING

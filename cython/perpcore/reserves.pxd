@@ -63,8 +63,9 @@ cdef inline int64_t order_slice(Core* e, uint32_t slot, int64_t lots) noexcept n
         return o.reserve_units
     if o.is_explicit or order_usdc(e, slot):
         return mul_div_ceil(o.reserve_units, lots, left)
-    part = sub64(order_reserve(e, slot, o.reserved_used + lots),
-                 order_reserve(e, slot, o.reserved_used))
+    part = order_reserve(e, slot, o.reserved_used + lots)
+    if o.reserved_used:                              # R(0) is 0
+        part = sub64(part, order_reserve(e, slot, o.reserved_used))
     part = add64(part, order_extra(e, slot))        # E goes with the first slice
     return smaller(part, o.reserve_units)
 
