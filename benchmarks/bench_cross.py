@@ -133,6 +133,7 @@ def test_minutes_over_cross_accounts(benchmark, yardstick, most):
     def run() -> dict[str, Any]:
         tests, tails = [], []
         for part in parts:
+            measure.Quiet.wait()
             limit_ns = measure.timed(yardstick.prepare())[0] / yardstick.stretch
             of_part = np.ones(len(part), np.uint64)
             spent_ns, _ = measure.timed(lambda part=part, of_part=of_part: timed.timed_calls(

@@ -122,6 +122,7 @@ class Runs:
 
     def round(self, number: int) -> None:
         """All of them once; the results are compared after each clock has stopped."""
+        measure.Quiet.wait()
         commands = self.flow.timed[number * STRETCH :][:STRETCH]
         spent, _ = measure.timed(self.yardstick.prepare())
         self.batch_ns.append(spent / self.yardstick.stretch)

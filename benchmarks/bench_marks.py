@@ -222,6 +222,7 @@ def test_rekey_of_a_threshold_alone(benchmark, yardstick, crowd):
     def run():
         rounds = []
         for _ in range(measure.ROUNDS):
+            measure.Quiet.wait()
             timed.take_cash(crowd.engine, accounts, nearer)
             limit_ns, _ = measure.timed(yardstick.prepare())
             timed.timed_filing(crowd.engine, accounts, ticks)

@@ -139,6 +139,7 @@ def test_import_over_importing_numpy(benchmark, yardstick, tmp_path, what):
         rounds = []
         imported()
         for _ in range(measure.ROUNDS):
+            measure.Quiet.wait()
             limit_ns = measure.timed(yardstick.prepare())[0] / yardstick.stretch
             rounds.append((imported(), limit_ns))
         return {"import": measure.facts(rounds) | {"per": "process"}}
@@ -208,7 +209,6 @@ def test_two_venues_in_two_threads(benchmark, library):
     def run():
         found = []
         for number in range(ROUNDS_OF_THREADS):
-            measure.Quiet.wait(2)
             ours = share(lambda: [venue.prepare() for venue in venues], number)
             theirs = share(loops, number)
             found.append((ours / theirs, ours, theirs))

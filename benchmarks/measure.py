@@ -19,12 +19,12 @@ from perpcore.book import BOOK_TRADE
 #: All sizes are multiplied by it: the test suite runs every case tiny, so that none can rot.
 SCALE = float(os.environ.get("PERPCORE_BENCH_SCALE", "1"))
 ROUNDS = 7
-#: Those that this process may use; none where a thread cannot choose one.
-PROCESSORS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+#: Those that this process may use, four at most; none where a thread cannot choose one.
+PROCESSORS = sorted(os.sched_getaffinity(0))[-4:] if hasattr(os, "sched_setaffinity") else []
 #: A processor is that where a loop takes so many times its best at most.
 QUIET = 1.15
 #: Seconds, of a round.
-LONGEST_WAIT_S = 0.5
+LONGEST_WAIT_S = 0.25
 #: Where results go; the test suite sends those of its tiny runs elsewhere.
 OUT = Path(os.environ.get("PERPCORE_BENCH_OUT", Path(__file__).resolve().parents[1] / "out"))
 
@@ -101,7 +101,7 @@ class Quiet:
     """Where and when others leave this process a processor to itself, and how long it may wait."""
 
     best_ns = float("inf")
-    patience_s = 60.0
+    patience_s = 30.0 * SCALE
 
     @classmethod
     def speeds(cls) -> dict[int, float]:
@@ -114,8 +114,8 @@ class Quiet:
         return {processor: ns / cls.best_ns for processor, ns in found.items()}
 
     @classmethod
-    def wait(cls, processors: int = 1) -> None:
-        """Until so many are quiet; this thread goes to the quickest. Patience ends.
+    def wait(cls) -> None:
+        """Until one is quiet; this thread goes to the quickest. Patience ends.
 
         Processors that share their core with another's work are slow for parts of a second. Code
         that waits for memory feels it less than code that does not, so that ratios move.
@@ -125,8 +125,7 @@ class Quiet:
             found = cls.speeds()
             os.sched_setaffinity(0, {min(PROCESSORS, key=lambda processor: found[processor])})
             spent = time.monotonic() - start
-            if sum(speed <= QUIET for speed in found.values()) >= processors or (
-                    spent > min(cls.patience_s, LONGEST_WAIT_S)):
+            if min(found.values()) <= QUIET or spent > min(cls.patience_s, LONGEST_WAIT_S):
                 cls.patience_s -= spent
                 break
             time.sleep(0.01)
@@ -178,5 +177,4 @@ def compare(benchmark: Any, prepare: Callable[[], Round], per: str, **more: Any)
 
 def once(benchmark: Any, run: Callable[[], dict[str, Any]], **more: Any) -> None:
     """A case with rounds of its own: `run` returns its figures by name."""
-    Quiet.wait()
     benchmark.extra_info.update(figures=benchmark.pedantic(run, rounds=1, iterations=1), **more)
