@@ -23,7 +23,7 @@ import perpcore as pc
 CALLS = measure.scaled(4_000, 40)
 TRADERS = measure.scaled(400, 20)
 ACCOUNTS = measure.scaled(1_000, 60)
-#: Laps of a round of threads, whose quickest count: others who use the machine only add time.
+#: Laps of a round of threads: one says little where others use the machine too.
 LAPS = 8
 #: Of two threads; of a machine that has one, that one twice.
 PROCESSORS = (2 * (measure.PROCESSORS or [0]))[-2:]
@@ -175,8 +175,8 @@ def test_two_venues_in_two_threads(benchmark, library):
     """How much two at once do of what two alone would, beside two limit loops: no lock is shared.
 
     A venue's lap is a stretch of the standard mix; a limit loop's is eight of them, which take as
-    long. On the wall clock, as a thread that waits for another shows nowhere else; of a round the
-    quickest laps count. With one processor alone it says nothing.
+    long. On the wall clock, as a thread that waits for another shows nowhere else; a round is the
+    sum of laps of both in turns. With one processor alone it says nothing.
     """
     stretches = 2 * measure.ROUNDS * LAPS
     flow = workloads.standard(
@@ -209,10 +209,10 @@ def test_two_venues_in_two_threads(benchmark, library):
     def run():
         found = []
         for _ in range(measure.ROUNDS):
-            ours, theirs = np.full((2, 2), np.inf)
+            ours, theirs = np.zeros(2), np.zeros(2)
             for number in range(LAPS):
-                ours = np.minimum(ours, lap(lambda: [venue.prepare() for venue in venues], number))
-                theirs = np.minimum(theirs, lap(loops, number))
+                ours += lap(lambda: [venue.prepare() for venue in venues], number)
+                theirs += lap(loops, number)
             shares = ours[0] / ours[1], theirs[0] / theirs[1]
             found.append((shares[0] / shares[1], *shares))
         return {

@@ -21,9 +21,9 @@ SCALE = float(os.environ.get("PERPCORE_BENCH_SCALE", "1"))
 ROUNDS = 7
 #: Those that this process may use, four at most; none where a thread cannot choose one.
 PROCESSORS = sorted(os.sched_getaffinity(0))[-4:] if hasattr(os, "sched_setaffinity") else []
-#: A processor is that where a loop takes so many times its best at most.
+#: A processor is quiet where a little loop takes at most so many times its best.
 QUIET = 1.15
-#: Seconds, of a round.
+#: Seconds that one round may wait for a quiet processor.
 LONGEST_WAIT_S = 0.25
 #: Where results go; the test suite sends those of its tiny runs elsewhere.
 OUT = Path(os.environ.get("PERPCORE_BENCH_OUT", Path(__file__).resolve().parents[1] / "out"))
@@ -98,13 +98,13 @@ def timed(run: Callable[[], Any]) -> tuple[int, Any]:
 
 
 class Quiet:
-    """Where and when others leave this process a processor to itself, and how long it may wait."""
+    """Which processor others leave to this process, and for how many seconds it will still wait."""
 
     best_ns = float("inf")
     patience_s = 30.0 * SCALE
 
     @classmethod
-    def speeds(cls) -> dict[int, float]:
+    def slowness(cls) -> dict[int, float]:
         """By processor, how many times its best a little loop takes there now."""
         found = {}
         for processor in PROCESSORS:
@@ -115,14 +115,14 @@ class Quiet:
 
     @classmethod
     def wait(cls) -> None:
-        """Until one is quiet; this thread goes to the quickest. Patience ends.
+        """Until a processor is quiet or patience ends; this thread goes to the quickest one.
 
         Processors that share their core with another's work are slow for parts of a second. Code
         that waits for memory feels it less than code that does not, so that ratios move.
         """
         start = time.monotonic()
         while PROCESSORS:
-            found = cls.speeds()
+            found = cls.slowness()
             os.sched_setaffinity(0, {min(PROCESSORS, key=lambda processor: found[processor])})
             spent = time.monotonic() - start
             if min(found.values()) <= QUIET or spent > min(cls.patience_s, LONGEST_WAIT_S):
