@@ -38,8 +38,7 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, has_reserved_orders, is_block, is_touched, prefetch_unit, smudge, unit_event,
-    unit_rank,
+    forget_touched, has_reserved_orders, is_block, prefetch_unit, smudge, unit_event, unit_rank,
 )
 from perpcore.sweep cimport sweep
 from perpcore.thresholds cimport AFTER_SOLO, distance_key, only_leg, solo_threshold
@@ -154,9 +153,9 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     cdef int64_t lots = e.legs[i].qty_lots, gain
     cdef bint healthy
     # An earlier liquidation of the round may have healed it, or taken USD that its own USDC has to
-    # cover before the test (A4); its orders have no part in that. Either has touched it.
+    # cover before the test (A4); its orders have no part in that.
     cover_negative(e, u)
-    healthy = is_touched(e, u) and meets_maintenance(e, u, NULL)
+    healthy = meets_maintenance(e, u, NULL)
     unit_event(e, BLOCK_LIQUIDATING, u, contract)
     if not healthy:
         edit_unit(e, u).state = LIQUIDATING

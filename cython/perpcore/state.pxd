@@ -386,15 +386,11 @@ cdef inline void smudge(Core* e, uint32_t u) noexcept nogil:
         e.dirty_count += 1
 
 
-cdef inline bint is_touched(const Core* e, uint32_t u) noexcept nogil:
-    """Whether the unit has changed since the round began."""
-    return e.units[u].touched == e.epoch
-
-
 cdef inline void touch(Core* e, uint32_t u) noexcept nogil:
     """The unit changed: it is tested in the next round and filed anew when the command ends."""
-    if not is_touched(e, u):
-        e.units[u].touched = e.epoch
+    cdef Unit* unit = &e.units[u]
+    if unit.touched != e.epoch:
+        unit.touched = e.epoch
         e.touched[e.touched_count] = u
         e.touched_count += 1
     smudge(e, u)

@@ -684,6 +684,30 @@ def test_whom_an_earlier_liquidation_of_the_round_has_healed_is_left_alone(venue
     assert venue.account(eve)["usdc_units"] > 9_800 * USD
 
 
+def test_a_block_that_an_earlier_liquidation_of_the_round_has_healed_stays_open(
+    venue: World,
+) -> None:
+    """Q8, Q3: funding of 0.06 USD takes two longs of 100 lots below maintenance, though the mark
+    has reached neither's threshold. ALICE's, the older, is sold to BOB's bid, whose 1,000 USD of
+    margin come into his block with it: at his turn it loses its orders, and no more.
+    """
+    block_of(venue, ALICE, 100)
+    block_of(venue, BOB, 100)
+    venue.mark(BTC, 584_530)
+    assert venue.buy(BOB, 150, 58_453, **isolated(20, 2, 1_500 * USD)).code == 0
+    answer = venue.funding(BTC, 10_000)
+    assert answer.fills(ALICE) == answer.fills(BOB) == [(100, 58_453)]
+    assert units_liquidated(answer) == [(ALICE, 1)]
+    assert [(e.account, e.isolation_id) for e in answer.of(Ev.BLOCK_LIQUIDATING)] == [
+        (ALICE, 1), (BOB, 2)]
+    assert [reason for _, reason in answer.done()] == [Done.LIQUIDATION]
+    block = venue.block(2)
+    assert (block["state"], block["qty_lots"]) == (BlockState.OPEN, 200)
+    assert block["order_cash_units"] == 0
+    # 333 + 1,000, less the funding of 0.058453 and the fee of 1.16906
+    assert block["cash_units"] == dollars("1331.772487")
+
+
 # ---- what happened to others
 
 
