@@ -20,7 +20,7 @@ from perpcore.fund cimport (
     announce_take_over, count_deficit, hand_to_fund, take_into_inventory,
 )
 from perpcore.int128 cimport (
-    add64, ceil_div, floor_div, i128_floor_div64, i128_from, i128_mul_u, larger, magnitude, mul64,
+    add64, floor_div, i128_floor_div64, i128_from, i128_mul_u, larger, magnitude, mul64,
     sign_of, signed_as, smaller, sub64,
 )
 from perpcore.margin cimport Line, bankruptcy_mark, is_long
@@ -38,7 +38,8 @@ from perpcore.standing cimport (
 )
 from perpcore.state cimport (
     DONE_THIS_COMMAND, IN_MARGIN_CALL, NO_CONTRACT, Core, Leg, Market, Unit, edit_unit,
-    forget_touched, has_reserved_orders, is_block, prefetch_unit, smudge, unit_event, unit_rank,
+    forget_touched, has_reserved_orders, is_block, leave_out, prefetch_unit, smudge, unit_event,
+    unit_rank,
 )
 from perpcore.sweep cimport sweep
 from perpcore.thresholds cimport AFTER_SOLO, distance_key, only_leg, solo_threshold
@@ -65,19 +66,17 @@ cdef inline void sell_out(Core* e, uint32_t i, int64_t lots,
     """
     cdef Leg* leg = &e.legs[i]
     cdef Market* m = &e.markets[leg.contract]
-    cdef int64_t bankruptcy = bankruptcy_mark(
-        other_equity_units, leg.qty_lots, leg.cost_units, m.terms.v)
-    cdef int64_t limit
+    # By a whole tick's value: rounded twice, by mark ticks and then by ticks, it would be the same.
+    cdef int64_t limit = bankruptcy_mark(
+        other_equity_units, leg.qty_lots, leg.cost_units, mul64(m.terms.v, m.terms.k))
     cdef bint band_alone = e.terms.liquidation_limit == LIMIT_IS_BAND
     cdef Taker t
     if is_long(leg.qty_lots):
         t.limit_ticks = bands_of(m).lowest[1]
-        limit = ceil_div(bankruptcy, m.terms.k)
         if not band_alone:
             t.limit_ticks = larger(limit, t.limit_ticks)
     else:
         t.limit_ticks = bands_of(m).highest[0]
-        limit = floor_div(bankruptcy, m.terms.k)
         if not band_alone:
             t.limit_ticks = smaller(limit, t.limit_ticks)
     t.kind = TAKES_LIQUIDATION
@@ -152,18 +151,22 @@ cdef inline void liquidate_block(Core* e, uint32_t u) noexcept nogil:
     cdef uint32_t i = e.units[u].first_leg, contract = e.legs[i].contract
     cdef int64_t lots = e.legs[i].qty_lots, gain
     cdef bint healthy
+    cdef Unit* unit
     # An earlier liquidation of the round may have healed it, or taken USD that its own USDC has to
     # cover before the test (A4); its orders have no part in that.
     cover_negative(e, u)
     healthy = meets_maintenance(e, u, NULL)
     unit_event(e, BLOCK_LIQUIDATING, u, contract)
-    if not healthy:
-        edit_unit(e, u).state = LIQUIDATING
-    end_orders(e, u, False, DONE_LIQUIDATION)
     if healthy:
+        smudge(e, u)
+        end_orders(e, u, False, DONE_LIQUIDATION)
         edit_unit(e, u).state = OPEN if lots else PENDING
         unit_event(e, BLOCK_OPEN if lots else BLOCK_PENDING, u, contract)
         return
+    unit = edit_unit(e, u)
+    unit.state = LIQUIDATING
+    leave_out(e, unit)
+    end_orders(e, u, False, DONE_LIQUIDATION)
     convert_all(e, u)
     if lots:
         sell_out(e, i, magnitude(lots), e.units[u].cash_units)
@@ -345,10 +348,10 @@ cdef inline uint64_t turn_of(Core* e, uint32_t u) noexcept nogil:
 
 cdef inline void liquidate(Core* e, uint32_t u) noexcept nogil:
     edit_unit(e, u).flags |= DONE_THIS_COMMAND
-    smudge(e, u)
     if is_block(&e.units[u]):
         liquidate_block(e, u)
     else:
+        smudge(e, u)
         liquidate_main(e, u)
 
 
@@ -370,21 +373,24 @@ cdef inline uint32_t group_end(uint32_t start, uint32_t count) noexcept nogil:
 cdef inline void ahead_of_ends(Core* e, uint32_t n, uint32_t count) noexcept nogil:
     """Start loading what the ends of units read and write: their legs and owners.
 
-    A group of them at once, when the first of a group is in hand: the processor waits for the place
-    of an owner among millions, but for several at once no longer than for one.
+    A group of them at once: the processor waits for the place of an owner among millions, but for
+    several at once no longer than for one. Units are asked for half a group before, so that no more
+    lines are on their way at a time than the processor keeps.
     """
     cdef uint32_t u, k
+    if n % END_GROUP == END_GROUP // 2:
+        for k in range(n + END_UNIT, group_end(n + END_UNIT, count)):
+            prefetch_unit(e, e.tested[k])
     if n % END_GROUP:
         return
-    for k in range(n + END_UNIT, group_end(n + END_UNIT, count)):
-        prefetch_unit(e, e.tested[k])
     for k in range(n + END_LEG, group_end(n + END_LEG, count)):
         u = e.tested[k]
         # It may be gone by now: a block of a main account that was closed out.
-        if e.units[u].account == NONE or e.units[u].first_leg == NONE:
+        if e.units[u].account == NONE:
             continue
         prefetch(&e.accounts[e.units[u].account])
-        prefetch(&e.legs[e.units[u].first_leg])
+        if not is_block(&e.units[u]) and e.units[u].first_leg != NONE:
+            prefetch(&e.legs[e.units[u].first_leg])
 
 
 cdef inline void one_round(Core* e, uint32_t failing) noexcept nogil:

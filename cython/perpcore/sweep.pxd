@@ -18,7 +18,9 @@ from perpcore.thresholds cimport (
 from perpcore.undo cimport undo_save
 
 cdef enum:
-    # By how many units units, their first legs and the legs behind them are loaded early.
+    # By how many legs those that were reached are loaded early, then their units, the units' first
+    # legs and the legs behind them.
+    LOOK_REACHED = 64
     LOOK_UNIT = 32
     LOOK_LEG = 28
     LOOK_LINK = 3                # from one leg to the next: all of ten
@@ -30,20 +32,14 @@ cdef struct Followed:
     int64_t last                 # the last main account among them, -1: none yet
 
 
-cdef inline uint32_t write_down(Core* e, uint32_t i, uint32_t count) noexcept nogil:
-    """A leg that the mark reached as the next one of `tested`; returns how many there are."""
-    prefetch_leg(e, i)
-    e.tested[count] = i
-    return count + 1
-
-
 cdef inline uint32_t empty_bucket(Core* e, PriceMap* index, int64_t key,
                                   uint32_t count) noexcept nogil:
     """The legs of a bucket's cell into `tested`; the key is clear."""
     cdef Bucket* bucket = bucket_of(index, key)
     cdef uint32_t n
     for n in range(legs_in(bucket)):
-        count = write_down(e, bucket.legs[n] - 1, count)
+        e.tested[count] = bucket.legs[n] - 1
+        count += 1
     undo_save(&e.undo, bucket, sizeof(Bucket))
     for n in range(CELL_IDS):
         bucket.legs[n] = 0
@@ -55,7 +51,8 @@ cdef inline uint32_t empty_chunk(Core* e, uint32_t c, uint32_t count) noexcept n
     """The legs of a chunk into `tested`; it is free."""
     cdef uint32_t n
     for n in range(e.chunks[c].count):
-        count = write_down(e, e.chunks[c].legs[n], count)
+        e.tested[count] = e.chunks[c].legs[n]
+        count += 1
     undo_save(&e.undo, &e.chunks[c], sizeof(Chunk))
     e.chunks[c].next = e.h.chunk_free
     e.h.chunk_free = c
@@ -110,13 +107,16 @@ cdef inline uint32_t empty_crossed(Core* e, uint32_t contract) noexcept nogil:
 
 
 cdef inline void ahead_of_look(Core* e, int64_t n, int64_t count, Followed* f) noexcept nogil:
-    """Start loading units of legs in `tested`, a main account's USDC, and all its legs.
+    """Start loading legs in `tested`, their units, a main account's USDC, and all its legs.
 
-    Each leg leads to the next one; a block has its own alone.
+    Each leg leads to the next one; a block has its own alone. All at once before the first look
+    would be gone again from the second-level cache by the last.
     """
     cdef uint32_t u, i
     cdef int64_t k = n + LOOK_LEG
-    if n + LOOK_UNIT < count:
+    if n + LOOK_REACHED < count:
+        prefetch_leg(e, e.tested[n + LOOK_REACHED])
+    if 0 <= n + LOOK_UNIT < count:
         prefetch(&e.units[e.legs[e.tested[n + LOOK_UNIT]].unit])
     if 0 <= k < count:
         u = e.legs[e.tested[k]].unit
@@ -173,7 +173,7 @@ cdef inline uint32_t look_at_reached(Core* e, uint32_t count) noexcept nogil:
     begin_plans(&plans, count > AHEAD_FEW)
     followed.last = -1
     if plans.are_many:
-        for early in range(-LOOK_UNIT, 0):
+        for early in range(-LOOK_REACHED, 0):
             ahead_of_look(e, early, count, &followed)
     for n in range(count):
         if plans.are_many:
@@ -186,8 +186,9 @@ cdef inline uint32_t look_at_reached(Core* e, uint32_t count) noexcept nogil:
             if not plan_safe(e, i, &plans):
                 look_at(e, u)
             continue
-        smudge(e, u)
-        if not meets_maintenance(e, u, NULL):
+        if meets_maintenance(e, u, NULL):
+            smudge(e, u)
+        else:
             e.ranked[failing] = Ranked(distance_key(e, i, filed_threshold(e, u, i)),
                                        unit_rank(&e.units[u]), u)
             failing += 1
