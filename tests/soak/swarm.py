@@ -32,7 +32,7 @@ class Swarm(Workload):
                             (1, self.astray), (1, self.called),
                             (1, self.oversized), (2, self.late), (4, self.odds),
                             (4, self.edge_bankruptcy),
-                            (3, self.crossed), (2, self.beyond),
+                            (3, self.crossed), (2, self.beyond), (1, self.healed),
                             (6 if world.cruel else 0, self.equal_winners))
         if any(t.maintenance_share_e4 > 5000 and t.unit_margin_rate_e15 for t in world.contracts):
             self.boundaries += ((6, self.edge_grow),)
@@ -279,6 +279,44 @@ class Swarm(Workload):
         fall = self.make_mark(contract, edge * (100 - sign * self.rng.randint(1, 30)) // 100)
         return [*sweep, *marks, *self.settle(), self.quote_at(contract, 3 - side, price, 2 * lots),
                 *takes, fall, *self.settle()]
+
+    def healed(self) -> list[Fields]:
+        """Two equal blocks fail by a funding, though the mark has reached neither's threshold; what
+        the one sells meets an order of the other, whose money may heal it before its turn (Q8)."""
+        contract = self.contract()
+        able = [n for n in TRADERS if self.view.accounts[n]["profile"] == FULL_PROFILE
+                and not self.view.block_on(n, contract)]
+        if len(able) < 2 or not self.view.mark(contract):
+            return []
+        pair = sorted(self.rng.sample(able, 2))
+        t, price = self.world.contracts[contract], self.view.price(contract)
+        lots = t.min_order_lots * self.rng.choice((1, 10))
+        worth = lots * price * t.marks_per_tick * self.view.value(contract)
+
+        def fail() -> list[Fields]:
+            found = [(p, self.view.edge_mark(p, called=False)) for p in self.view.positions()
+                     if p[0] in pair and p[1] and p[2] == contract]
+            edges = [edge for _, edge in found if edge is not None]
+            if len(edges) < 2:
+                return []
+            mark = max(edges) + 1
+            bid = {**self.quote_at(contract, BUY, mark // t.marks_per_tick, 2 * lots),
+                   "account": pair[1], "isolation_id": found[1][0][1],
+                   "exec_flags": Exec.ISOLATED_MARGIN, "isolated_margin_units": 2 * worth}
+            return [self.make_mark(contract, mark), bid,
+                    {"kind": Kind.FUNDING, "contract": contract,
+                     "rate_e9": self.rng.choice((10_000, 100_000, 1_000_000))}]
+
+        self.todo.append(fail)
+        steps: list[Fields] = [{"kind": Kind.CANCEL_ALL, "account": account, "contract": contract}
+                               for account in MAKERS]
+        for account in pair:
+            steps += [self.make_deposit(account, Currency.USD, 4 * worth),
+                      self.quote_at(contract, SELL, price, lots),
+                      {**self.quote_at(contract, BUY, price, lots), "account": account,
+                       "time_in_force": Tif.IOC, "exec_flags": Exec.ISOLATED_MARGIN,
+                       "leverage": t.max_leverage}]
+        return steps
 
     def late(self) -> list[Fields]:
         """Funding and settlement while the marks are stale, most of all when the fund owes."""
