@@ -237,24 +237,6 @@ def test_a_stop_saves_what_a_liquidation_would_take(venue: World) -> None:
     assert venue.mark(BTC, 584_528).of(Ev.LIQUIDATED) == []
 
 
-def test_a_block_that_a_stop_opens_where_one_has_just_ended_has_its_own_threshold(
-    venue: World,
-) -> None:
-    """O1, Q2, Q3: one mark ends ALICE's block and fires BOB's stop, which opens the next one: 10
-    lots short at 58,490, 32.46195 USD. Limit (584.90 + 32.46195) / (0.01 x 1.0305) = 59,908.97."""
-    venue.trade(ALICE, MAKER, 100, 60_000, **isolated(20))
-    venue.buy(MAKER, 110, 58_490)
-    wait_for(venue, STOP, SELL, 58_500, BOB, **isolated(20))
-    told = venue.mark(BTC, 584_528)
-    assert [(e.account, e.isolation_id) for e in told.of(Ev.BLOCK_CLOSED)] == [(ALICE, 1)]
-    assert [(e.account, e.isolation_id) for e in told.of(Ev.BLOCK_OPEN)] == [(BOB, 2)]
-    assert venue.block(2)["cash_units"] == 3_246_195_000
-    assert venue.side.faults() == []
-    assert venue.mark(BTC, 599_089).of(Ev.LIQUIDATED) == []
-    ended = venue.mark(BTC, 599_090).of(Ev.LIQUIDATED)
-    assert [(e.account, e.isolation_id) for e in ended] == [(BOB, 2)]
-
-
 # ---- O1: in which order
 
 

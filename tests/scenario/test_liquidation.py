@@ -708,6 +708,20 @@ def test_a_block_that_an_earlier_liquidation_of_the_round_has_healed_stays_open(
     assert block["cash_units"] == dollars("1331.772487")
 
 
+def test_a_block_that_opens_where_one_has_just_ended_has_its_own_threshold(venue: World) -> None:
+    """Q2, Q3: the command after the mark that ends ALICE's block opens BOB's, on the same record:
+    10 lots short at 58,490, 32.46195 USD. Limit (584.90 + 32.46195) / (0.01 x 1.0305) = 59,908.97.
+    """
+    block_of(venue, ALICE, 100)
+    venue.buy(MAKER, 110, 58_490)
+    assert units_liquidated(venue.mark(BTC, LONG_LIMIT)) == [(ALICE, 1)]
+    assert venue.sell(BOB, 10, 58_490, **isolated(20)).fills(BOB) == [(10, 58_490)]
+    assert venue.block(2)["cash_units"] == dollars("32.46195")
+    assert venue.side.faults() == []
+    assert venue.mark(BTC, 599_089).of(Ev.LIQUIDATED) == []
+    assert units_liquidated(venue.mark(BTC, 599_090)) == [(BOB, 2)]
+
+
 # ---- what happened to others
 
 
